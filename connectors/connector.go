@@ -1,0 +1,74 @@
+// Package connectors holds the contract that every identity provider's connector keeps, and what they share: the
+// transport (pacing, bounded retries, Retry-After, redaction, request counts), secrets, and classes of errors.
+// Connectors are mechanism: they read, check and translate; every rule about people is reconcile/lifecycle's.
+package connectors
+
+import (
+	"context"
+	"iter"
+
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// Phase is one of the listings that a pull consists of.
+type Phase string
+
+// Phases of a pull.
+const (
+	PhaseUsers   Phase = "users"
+	PhaseGroups  Phase = "groups"
+	PhaseMembers Phase = "members"
+)
+
+// Page is the unit of commit: what one answer of the identity provider stated. Complete is set on the last page of
+// its phase only, and only when the phase is proven to have been listed to its end. Phases may come in any order and
+// their pages may interleave. A page belongs to the receiver.
+type Page struct {
+	Phase    Phase
+	Records  []identity.Record
+	Groups   []identity.GroupRecord
+	Members  []identity.MemberRecord
+	Resume   string // opaque; Full started with it goes on after this page; "" where the connector cannot
+	Complete bool
+}
+
+// Connector reads one identity provider. Its methods obey ctx and are safe for concurrent use. A sequence ends after
+// its first error; an error that is an *IncompleteError leaves the other phases usable, any other ends the pull.
+type Connector interface {
+	// Check tries credentials, scopes and clock.
+	Check(ctx context.Context) (Report, error)
+	// Full yields every record, group and membership in scope, page by page.
+	Full(ctx context.Context, resume string) iter.Seq2[Page, error]
+	// Changes yields what changed since the checkpoint; ErrResync means that only a full pull will do.
+	Changes(ctx context.Context, checkpoint string) iter.Seq2[Page, error]
+	// User reads one person again, by immutable id or userName. ErrNotFound is positive evidence of absence from the
+	// source or from the connector's scope.
+	User(ctx context.Context, id string) (identity.Record, error)
+	// Group yields one group with its members.
+	Group(ctx context.Context, id string) iter.Seq2[Page, error]
+	// Requests returns the number of requests sent since the connector was made.
+	Requests() int64
+}
+
+// Report is the outcome of a check: what was tried, in order.
+type Report struct {
+	Items []Item
+}
+
+// Item is one thing that a check tried.
+type Item struct {
+	Name   string // for example "token", "scope okta.users.read", "clock"
+	OK     bool
+	Detail string // what was found
+	Remedy string // what to do about it; "" when OK
+}
+
+// OK tells whether everything that was tried is in order.
+func (r Report) OK() bool {
+	for _, item := range r.Items {
+		if !item.OK {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,3 @@
+module github.com/idpsync/idpsync
+
+go 1.26.0

@@ -1,0 +1,51 @@
+package identity
+
+import "time"
+
+// EventType names what happened, as subscribers see it.
+type EventType string
+
+// Types of event.
+const (
+	EventUserCreated       EventType = "user.created"
+	EventUserUpdated       EventType = "user.updated"
+	EventUserDeactivated   EventType = "user.deactivated"
+	EventUserReactivated   EventType = "user.reactivated"
+	EventUserConverted     EventType = "user.converted"
+	EventUserDeleted       EventType = "user.deleted"
+	EventGroupCreated      EventType = "group.created"
+	EventGroupUpdated      EventType = "group.updated"
+	EventGroupDeleted      EventType = "group.deleted"
+	EventMembershipAdded   EventType = "membership.added"
+	EventMembershipRemoved EventType = "membership.removed"
+	EventGrantAdded        EventType = "grant.added"
+	EventGrantRevoked      EventType = "grant.revoked"
+	EventKeyCreated        EventType = "key.created"
+	EventKeyRevoked        EventType = "key.revoked"
+	EventKeyDisabled       EventType = "key.disabled"
+	EventRefused           EventType = "change.refused"
+	EventRunFinished       EventType = "run.finished"
+)
+
+// Actor is who did something: a person, a key, a connector's run or the system itself.
+type Actor struct {
+	Kind      string // "key", "user", "connector", "cli", "system"
+	ID        string // key id, user id, connector name
+	Name      string
+	RequestID string // id of the request, where there is one
+	RunID     string // id of the run, where there is one
+}
+
+// Event is one line of the audit log. It is written in the transaction of the change that it tells of.
+type Event struct {
+	Seq      int64
+	At       time.Time
+	Type     EventType
+	Actor    Actor
+	Object   Object
+	ObjectID string // id of the user, group or key
+	Name     string
+	Fields   []FieldChange
+	Members  []string // membership events: ids of the users added or removed
+	Reason   string
+}
