@@ -60,9 +60,10 @@ type Change struct {
 	MemberSourceID string // ObjectMember: the user's immutable id
 	MemberID       string // ObjectMember: the user's id, where it is held
 	Version        int64  // version of the held row that the change was planned with; 0 when there is none
-	Record         *Record
-	Group          *GroupRecord
-	Absent         bool // planned because the source no longer lists the object
+	Absent         bool        // planned because the source no longer lists the object
+	Status         Status      // ObjectUser: what the source states of the account
+	Fingerprint    Fingerprint // of the record that states the change; zero when absence does
+	ReadAt         time.Time   // when the read began that found the change
 }
 
 // RunStatus is where a run stands or how it ended.

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+var eventInsert = []string{
+	"id", "at", "type", "actor_kind", "actor_id", "actor_name", "request_id", "run_id", "object", "object_id", "name",
+	"fields", "members", "reason",
+}
+
+var outboxInsert = []string{"event_id", "type", "object_id", "created_at"}
+
+// Record appends events to the audit log and an entry for each to the outbox.
+func (tx *Tx) Record(ctx context.Context, events []identity.Event) error {
+	audit, outbox := make([][]any, len(events)), make([][]any, len(events))
+	for i := range events {
+		e := &events[i]
+		fields, err := jsonList(e.Fields)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", e.Type, err)
+		}
+		members, err := jsonList(e.Members)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", e.Type, err)
+		}
+		id, err := uuid.NewV7()
+		if err != nil {
+			return fmt.Errorf("record %s: %w", e.Type, err)
+		}
+		at := stamp(e.At)
+		audit[i] = []any{
+			id.String(), at, string(e.Type), e.Actor.Kind, e.Actor.ID, e.Actor.Name, e.Actor.RequestID, e.Actor.RunID,
+			string(e.Object), e.ObjectID, e.Name, fields, members, e.Reason,
+		}
+		outbox[i] = []any{id.String(), string(e.Type), e.ObjectID, at}
+	}
+	if err := tx.insertRows(ctx, "audit_events", eventInsert, audit); err != nil {
+		return err
+	}
+	return tx.insertRows(ctx, "outbox", outboxInsert, outbox)
+}
+
+func jsonList[T any](list []T) (string, error) {
+	if len(list) == 0 {
+		return "[]", nil
+	}
+	b, err := json.Marshal(list)
+	return string(b), err
+}
+
+type eventRow struct {
+	Seq                                            int64
+	At                                             time.Time
+	Type, ActorKind, ActorID, ActorName, RequestID string
+	RunID, Object, ObjectID, Name                  string
+	Fields, Members, Reason                        string
+}
+
+// AuditQuery selects events, the newest first.
+type AuditQuery struct {
+	ObjectID string // "" for all objects
+	RunID    string // "" for all runs
+	Before   int64  // Seq to go on before; 0 starts with the newest
+	Limit    int
+}
+
+// Audit returns events of the audit log, the newest first.
+func (r reader) Audit(ctx context.Context, q AuditQuery) ([]identity.Event, error) {
+	statement, args := "SELECT seq, at, type, actor_kind, actor_id, actor_name, request_id, run_id, object, object_id, name, fields, members, reason FROM audit_events WHERE TRUE", []any{}
+	if q.ObjectID != "" {
+		statement, args = statement+" AND object_id = ?", append(args, q.ObjectID)
+	}
+	if q.RunID != "" {
+		statement, args = statement+" AND run_id = ?", append(args, q.RunID)
+	}
+	if q.Before > 0 {
+		statement, args = statement+" AND seq < ?", append(args, q.Before)
+	}
+	var rows []eventRow
+	if err := r.raw(ctx, statement+" ORDER BY seq DESC LIMIT ?", append(args, q.Limit)...).Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
+	events := make([]identity.Event, len(rows))
+	for i, row := range rows {
+		e := &events[i]
+		*e = identity.Event{
+			Seq: row.Seq, At: row.At.UTC(), Type: identity.EventType(row.Type),
+			Actor:  identity.Actor{Kind: row.ActorKind, ID: row.ActorID, Name: row.ActorName, RequestID: row.RequestID, RunID: row.RunID},
+			Object: identity.Object(row.Object), ObjectID: row.ObjectID, Name: row.Name, Reason: row.Reason,
+		}
+		if err := json.Unmarshal([]byte(row.Fields), &e.Fields); err != nil {
+			return nil, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
+		}
+		if err := json.Unmarshal([]byte(row.Members), &e.Members); err != nil {
+			return nil, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
+		}
+	}
+	return events, nil
+}
+
+// OutboxLen returns the number of outbox entries that are not delivered.
+func (r reader) OutboxLen(ctx context.Context) (int, error) {
+	var n int
+	err := r.raw(ctx, "SELECT count(*) FROM outbox WHERE delivered_at IS NULL").Scan(&n).Error
+	return n, err
+}
+
+// Prune forgets what has served its time: outbox entries and the journals of finished runs from before a time. Runs
+// themselves and the audit log stay.
+func (s *Store) Prune(ctx context.Context, before time.Time) error {
+	return s.InTx(ctx, func(tx *Tx) error {
+		if _, err := tx.exec(ctx, "DELETE FROM outbox WHERE created_at < ?", stamp(before)); err != nil {
+			return fmt.Errorf("prune the outbox: %w", err)
+		}
+		if _, err := tx.exec(ctx, "DELETE FROM run_changes WHERE run_id IN (SELECT id FROM runs WHERE finished_at < ?)", stamp(before)); err != nil {
+			return fmt.Errorf("prune journals: %w", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// copyFrom is the number of rows from which COPY beats INSERT, which needs fewer round trips.
+const copyFrom = 16
+
+// liteVariables bounds the parameters of one SQLite statement.
+const liteVariables = 900
+
+// insertRows writes rows into a table: by COPY on PostgreSQL where they are many, else by INSERTs of several rows.
+func (tx *Tx) insertRows(ctx context.Context, table string, columns []string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	if tx.d.postgres() && len(rows) >= copyFrom {
+		return tx.copyRows(ctx, table, columns, rows)
+	}
+	tuple := "(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
+	most := max(1, liteVariables/len(columns))
+	head := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES "
+	for start := 0; start < len(rows); start += most {
+		chunk := rows[start:min(start+most, len(rows))]
+		args := make([]any, 0, len(chunk)*len(columns))
+		for _, row := range chunk {
+			args = append(args, row...)
+		}
+		if _, err := tx.exec(ctx, head+strings.TrimSuffix(strings.Repeat(tuple+",", len(chunk)), ","), args...); err != nil {
+			return fmt.Errorf("insert into %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) copyRows(ctx context.Context, table string, columns []string, rows [][]any) error {
+	err := tx.conn.Raw(func(driverConn any) error {
+		conn := driverConn.(*stdlib.Conn).Conn()
+		_, err := conn.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copy into %s: %w", table, translate(err))
+	}
+	return nil
+}

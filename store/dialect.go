@@ -1,0 +1,80 @@
+package store
+
+import (
+	"database/sql/driver"
+	"encoding/json"
+	"strings"
+)
+
+// dialect is the little in which the two databases differ. Everything else is one code path.
+type dialect struct {
+	name string
+}
+
+var (
+	postgresDialect = dialect{name: "postgres"}
+	sqliteDialect   = dialect{name: "sqlite"}
+)
+
+func (d dialect) postgres() bool { return d.name == "postgres" }
+
+// in returns the predicate "column is one of these" with the whole list as one parameter. cast is the column's type
+// in PostgreSQL.
+func (d dialect) in(column, cast string) string {
+	if d.postgres() {
+		return column + " = ANY(?::" + cast + "[])"
+	}
+	return column + " IN (SELECT value FROM json_each(?))"
+}
+
+// list wraps a list for the one parameter of in.
+func (d dialect) list(values []string) driver.Valuer { return stringList{d, values} }
+
+type stringList struct {
+	d      dialect
+	values []string
+}
+
+// Value renders a PostgreSQL array literal, or a JSON array for SQLite.
+func (l stringList) Value() (driver.Value, error) {
+	if !l.d.postgres() {
+		b, err := json.Marshal(l.values)
+		if l.values == nil {
+			return "[]", nil
+		}
+		return string(b), err
+	}
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, value := range l.values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		for j := 0; j < len(value); j++ {
+			if value[j] == '"' || value[j] == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(value[j])
+		}
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String(), nil
+}
+
+// forUpdate locks the selected rows until the transaction ends; SQLite's transactions hold the whole database.
+func (d dialect) forUpdate() string {
+	if d.postgres() {
+		return " FOR UPDATE"
+	}
+	return ""
+}
+
+// forShare keeps the selected rows from changing until the transaction ends.
+func (d dialect) forShare() string {
+	if d.postgres() {
+		return " FOR SHARE"
+	}
+	return ""
+}

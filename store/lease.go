@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Lease is the right to run one connector: whoever holds it may write, with its epoch as the fencing token.
+type Lease struct {
+	Name   string
+	Holder string
+	Epoch  int64
+}
+
+// AcquireLease takes a lease for ttl, unless somebody else holds it: then it is ErrBusy. Every acquisition has a higher
+// epoch than the one before.
+func (s *Store) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (Lease, error) {
+	lease := Lease{Name: name, Holder: holder}
+	err := s.InTx(ctx, func(tx *Tx) error {
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		var epochs []int64
+		err = tx.raw(ctx, "INSERT INTO leases (name, holder, epoch, expires_at) VALUES (?, ?, 1, ?) "+
+			"ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = leases.epoch + 1, expires_at = excluded.expires_at "+
+			"WHERE leases.expires_at < ? RETURNING epoch", name, holder, stamp(now.Add(ttl)), stamp(now)).Scan(&epochs).Error
+		if err != nil {
+			return fmt.Errorf("acquire lease %s: %w", name, err)
+		}
+		if len(epochs) == 0 {
+			return ErrBusy
+		}
+		lease.Epoch = epochs[0]
+		return nil
+	})
+	return lease, err
+}
+
+// RenewLease prolongs a lease; ErrLeaseLost when it is no longer held.
+func (s *Store) RenewLease(ctx context.Context, l Lease, ttl time.Duration) error {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := s.exec(ctx, "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ? AND epoch = ?", stamp(now.Add(ttl)), l.Name, l.Holder, l.Epoch)
+	if err == nil && n == 0 {
+		err = ErrLeaseLost
+	}
+	return err
+}
+
+// ReleaseLease lets others have a lease at once. Losing it before is no error.
+func (s *Store) ReleaseLease(ctx context.Context, l Lease) error {
+	_, err := s.exec(ctx, "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ? AND epoch = ?", stamp(time.Unix(0, 0)), l.Name, l.Holder, l.Epoch)
+	return err
+}
+
+// Fence fails with ErrLeaseLost unless the lease is still held, and keeps it from being taken until the transaction
+// ends. The zero Lease fences nothing.
+func (tx *Tx) Fence(ctx context.Context, l Lease) error {
+	if l.Name == "" {
+		return nil
+	}
+	var epochs []int64
+	if err := tx.raw(ctx, "SELECT epoch FROM leases WHERE name = ? AND holder = ? AND epoch = ?"+tx.d.forShare(), l.Name, l.Holder, l.Epoch).Scan(&epochs).Error; err != nil {
+		return fmt.Errorf("check lease %s: %w", l.Name, err)
+	}
+	if len(epochs) == 0 {
+		return ErrLeaseLost
+	}
+	return nil
+}

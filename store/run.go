@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+type runRow struct {
+	ID, Connector, Kind, StartedBy, Status, Phase, PlanHash, Counts, Guard, Incomplete, Error string
+	DryRun                                                                                    bool
+	Requests, LeaseEpoch                                                                      int64
+	StartedAt                                                                                 time.Time
+	FinishedAt                                                                                *time.Time
+}
+
+const runSelect = "SELECT id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at FROM runs "
+
+func (row *runRow) run() (identity.Run, error) {
+	run := identity.Run{
+		ID: row.ID, Connector: row.Connector, Kind: row.Kind, Trigger: row.StartedBy, DryRun: row.DryRun,
+		Status: identity.RunStatus(row.Status), Phase: row.Phase, PlanHash: row.PlanHash, Guard: row.Guard,
+		Incomplete: row.Incomplete, Requests: row.Requests, Error: row.Error, LeaseEpoch: row.LeaseEpoch,
+		Started: row.StartedAt.UTC(), Finished: timeOf(row.FinishedAt),
+	}
+	if err := json.Unmarshal([]byte(row.Counts), &run.Counts); err != nil {
+		return run, fmt.Errorf("read run %s: counts: %w", row.ID, err)
+	}
+	return run, nil
+}
+
+// PutRun writes a run, new or known by its id.
+func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
+	counts, err := json.Marshal(run.Counts)
+	if err != nil {
+		return fmt.Errorf("write run %s: %w", run.ID, err)
+	}
+	_, err = r.exec(ctx, "INSERT INTO runs (id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, status = excluded.status, phase = excluded.phase, "+
+		"plan_hash = excluded.plan_hash, counts = excluded.counts, guard = excluded.guard, incomplete = excluded.incomplete, requests = excluded.requests, "+
+		"error = excluded.error, finished_at = excluded.finished_at",
+		run.ID, run.Connector, run.Kind, run.Trigger, run.DryRun, string(run.Status), run.Phase, run.PlanHash, string(counts), run.Guard,
+		run.Incomplete, run.Requests, run.Error, run.LeaseEpoch, stamp(run.Started), utc(run.Finished))
+	if err != nil {
+		return fmt.Errorf("write run %s: %w", run.ID, err)
+	}
+	return nil
+}
+
+// Run returns the run with an id, or the only one whose id begins with it; ErrNotFound.
+func (r reader) Run(ctx context.Context, id string) (identity.Run, error) {
+	var rows []runRow
+	if err := r.raw(ctx, runSelect+"WHERE id = ? OR substr(id, 1, ?) = ? ORDER BY CASE WHEN id = ? THEN 0 ELSE 1 END, started_at DESC LIMIT 2",
+		id, len(id), id, id).Scan(&rows).Error; err != nil {
+		return identity.Run{}, fmt.Errorf("read run: %w", err)
+	}
+	if id == "" || len(rows) == 0 || len(rows) == 2 && rows[0].ID != id {
+		return identity.Run{}, ErrNotFound
+	}
+	return rows[0].run()
+}
+
+// Runs returns the newest runs, at most limit of them: of one connector, or with "" of all.
+func (r reader) Runs(ctx context.Context, connector string, limit int) ([]identity.Run, error) {
+	var rows []runRow
+	if err := r.raw(ctx, runSelect+"WHERE ? = '' OR connector = ? ORDER BY started_at DESC, id DESC LIMIT ?", connector, connector, limit).Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
+	}
+	runs := make([]identity.Run, len(rows))
+	for i := range rows {
+		var err error
+		if runs[i], err = rows[i].run(); err != nil {
+			return nil, err
+		}
+	}
+	return runs, nil
+}
+
+// InterruptRuns ends runs of a connector that still count as running although their lease is gone: their process died.
+// It is called by the holder of the lease and returns the runs' ids.
+func (r reader) InterruptRuns(ctx context.Context, connector string, now time.Time) ([]string, error) {
+	var ids []string
+	err := r.raw(ctx, "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE connector = ? AND status = ? RETURNING id",
+		string(identity.RunFailed), "interrupted: the process ended before the run did", stamp(now), connector, string(identity.RunRunning)).Scan(&ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("end interrupted runs: %w", err)
+	}
+	return ids, nil
+}
+
+var changeInsert = []string{
+	"run_id", "ord", "object", "op", "source_id", "object_id", "name", "member_source_id", "member_id", "fields",
+	"reason", "state", "version", "absent", "status", "fingerprint", "read_at",
+}
+
+// InsertChanges appends changes to their runs' journals.
+func (tx *Tx) InsertChanges(ctx context.Context, changes []identity.Change) error {
+	rows := make([][]any, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		fields, err := jsonList(c.Fields)
+		if err != nil {
+			return fmt.Errorf("journal %s %s: %w", c.Object, c.Op, err)
+		}
+		rows[i] = []any{
+			c.RunID, c.Ord, string(c.Object), string(c.Op), c.SourceID, c.ID, c.Name, c.MemberSourceID, c.MemberID,
+			fields, c.Reason, string(c.State), c.Version, c.Absent, string(c.Status), fingerprintBytes(c.Fingerprint),
+			utc(c.ReadAt),
+		}
+	}
+	return tx.insertRows(ctx, "run_changes", changeInsert, rows)
+}
+
+type changeRow struct {
+	RunID                                                                  string
+	Ord                                                                    int64
+	Object, Op, SourceID, ObjectID, Name, MemberSourceID, MemberID, Fields string
+	Reason, State, Status                                                  string
+	Version                                                                int64
+	Absent                                                                 bool
+	Fingerprint                                                            []byte
+	ReadAt                                                                 *time.Time
+}
+
+// ChangeQuery selects changes of one run's journal, in the order of Ord. Empty lists select everything.
+type ChangeQuery struct {
+	RunID   string
+	Objects []identity.Object
+	Ops     []identity.Op
+	States  []identity.ChangeState
+	After   int64 // Ord to go on after
+	Limit   int
+}
+
+// Changes returns changes of a run's journal.
+func (r reader) Changes(ctx context.Context, q ChangeQuery) ([]identity.Change, error) {
+	statement := "SELECT run_id, ord, object, op, source_id, object_id, name, member_source_id, member_id, fields, reason, state, version, absent, status, fingerprint, read_at FROM run_changes WHERE run_id = ? AND ord > ?"
+	args := []any{q.RunID, q.After}
+	for _, in := range []struct {
+		column string
+		values []string
+	}{{"object", texts(q.Objects)}, {"op", texts(q.Ops)}, {"state", texts(q.States)}} {
+		if len(in.values) > 0 {
+			statement += " AND " + r.d.in(in.column, "text")
+			args = append(args, r.d.list(in.values))
+		}
+	}
+	var rows []changeRow
+	if err := r.raw(ctx, statement+" ORDER BY ord LIMIT ?", append(args, q.Limit)...).Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	changes := make([]identity.Change, len(rows))
+	for i, row := range rows {
+		c := &changes[i]
+		*c = identity.Change{
+			RunID: row.RunID, Ord: row.Ord, Object: identity.Object(row.Object), Op: identity.Op(row.Op),
+			SourceID: row.SourceID, ID: row.ObjectID, Name: row.Name, Reason: row.Reason,
+			State: identity.ChangeState(row.State), MemberSourceID: row.MemberSourceID, MemberID: row.MemberID,
+			Version: row.Version, Absent: row.Absent, Status: identity.Status(row.Status),
+			Fingerprint: fingerprint(row.Fingerprint), ReadAt: timeOf(row.ReadAt),
+		}
+		if err := json.Unmarshal([]byte(row.Fields), &c.Fields); err != nil {
+			return nil, fmt.Errorf("read the journal: change %d: %w", row.Ord, err)
+		}
+	}
+	return changes, nil
+}
+
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// MarkChange writes the state and reason that a change of the journal came to.
+func (r reader) MarkChange(ctx context.Context, runID string, ord int64, state identity.ChangeState, reason string) error {
+	_, err := r.exec(ctx, "UPDATE run_changes SET state = ?, reason = ? WHERE run_id = ? AND ord = ?", string(state), reason, runID, ord)
+	return err
+}
+
+// MarkApplied marks changes as applied.
+func (tx *Tx) MarkApplied(ctx context.Context, runID string, ords []int64) error {
+	b, err := json.Marshal(ords)
+	if err != nil {
+		return err
+	}
+	list := "SELECT value FROM json_each(?)"
+	if tx.d.postgres() {
+		list = "SELECT CAST(value AS bigint) FROM jsonb_array_elements_text(CAST(? AS jsonb)) AS t(value)"
+	}
+	_, err = tx.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND ord IN ("+list+")", string(identity.StateApplied), runID, string(b))
+	return err
+}
+
+// StageChanges marks the planned removals of one kind of object as held by the guard and returns how many they are.
+func (r reader) StageChanges(ctx context.Context, runID string, object identity.Object) (int, error) {
+	n, err := r.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND object = ? AND state = ? AND op IN (?, ?, ?)",
+		string(identity.StateStaged), runID, string(object), string(identity.StatePlanned),
+		string(identity.OpDeactivate), string(identity.OpDelete), string(identity.OpRemove))
+	return int(n), err
+}

@@ -1,0 +1,190 @@
+// Package store keeps the state: PostgreSQL in production, embedded SQLite by default, through one code path on gorm.
+// gorm's and the drivers' types never leave it; identity's types go in and out.
+//
+// State, audit event and outbox entry are written in one transaction (Tx). Rules about people are not here: the
+// package writes what reconcile/lifecycle decided, and the database enforces uniqueness and references.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	reader
+	sql *sql.DB
+}
+
+// Tx is a transaction. It is used by one goroutine, inside the function given to Store.InTx.
+type Tx struct {
+	reader
+	conn *sql.Conn // PostgreSQL: the connection under the transaction, for COPY
+}
+
+// reader has the reads that Store and Tx share.
+type reader struct {
+	db *gorm.DB
+	d  dialect
+}
+
+func (r reader) raw(ctx context.Context, statement string, args ...any) *gorm.DB {
+	return r.db.WithContext(ctx).Raw(statement, args...)
+}
+
+func (r reader) exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	result := r.db.WithContext(ctx).Exec(statement, args...)
+	return result.RowsAffected, translate(result.Error)
+}
+
+// Open opens the database that a DSN names: `sqlite://file.db`, or a PostgreSQL URL (`postgres://user@host/db`, with
+// pgx's parameters). It neither creates tables nor waits for the server: call Migrate, or Ping.
+func Open(ctx context.Context, dsn string) (*Store, error) {
+	var (
+		s         = &Store{}
+		dialector gorm.Dialector
+		config    = gorm.Config{
+			SkipDefaultTransaction: true,
+			DisableAutomaticPing:   true,
+			Logger:                 logger.Discard,
+			NowFunc:                func() time.Time { return time.Now().UTC() },
+		}
+		err error
+	)
+	switch scheme, rest, _ := strings.Cut(dsn, "://"); scheme {
+	case "sqlite":
+		if s.sql, err = openSQLite(rest); err != nil {
+			return nil, fmt.Errorf("open SQLite: %w", err)
+		}
+		s.d = sqliteDialect
+		config.PrepareStmt = true
+		dialector = liteDialector{s.sql}
+	case "postgres", "postgresql":
+		pg, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			// pgx repeats the DSN, with the password in it.
+			return nil, errors.New("open PostgreSQL: the database URL cannot be read, want postgres://user:password@host:5432/name")
+		}
+		pg.RuntimeParams["timezone"] = "UTC"
+		if pg.RuntimeParams["application_name"] == "" {
+			pg.RuntimeParams["application_name"] = "idpsync"
+		}
+		s.sql = stdlib.OpenDB(*pg)
+		s.sql.SetMaxOpenConns(20)
+		s.sql.SetMaxIdleConns(10)
+		s.sql.SetConnMaxIdleTime(5 * time.Minute)
+		s.d = postgresDialect
+		dialector = postgres.New(postgres.Config{Conn: s.sql})
+	default:
+		return nil, fmt.Errorf("open database: scheme %q, want sqlite:// or postgres://", scheme)
+	}
+	if s.db, err = gorm.Open(dialector, &config); err != nil {
+		_ = s.sql.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return s, nil
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.sql.Close() }
+
+// Dialect returns "postgres" or "sqlite".
+func (s *Store) Dialect() string { return s.d.name }
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.sql.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach the database: %w", err)
+	}
+	return nil
+}
+
+// InTx runs f in a transaction and commits it when f returns nil. Where the database asks for it (serialization
+// failure, deadlock, busy), f runs again, at most five times: it must have no side effects of its own.
+func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
+	var err error
+	for attempt := range 5 {
+		if attempt > 0 {
+			pause := time.Duration(1<<attempt)*5*time.Millisecond + rand.N(10*time.Millisecond)
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(pause):
+			}
+		}
+		if err = s.tryTx(ctx, f); err == nil || !isRetryable(err) {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) (err error) {
+	if !s.d.postgres() {
+		return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			return f(&Tx{reader: reader{db: tx, d: s.d}})
+		})
+	}
+	conn, err := s.sql.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("reach the database: %w", err)
+	}
+	defer conn.Close()
+	begun, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer begun.Rollback() //nolint:errcheck // after a commit it reports ErrTxDone
+	db := s.db.Session(&gorm.Session{NewDB: true, Context: ctx})
+	db.Statement.ConnPool = begun
+	if err := f(&Tx{reader: reader{db: db, d: s.d}, conn: conn}); err != nil {
+		return err
+	}
+	if err := begun.Commit(); err != nil {
+		return translate(fmt.Errorf("commit: %w", err))
+	}
+	return nil
+}
+
+// Now returns the database's time, which all replicas share.
+func (r reader) Now(ctx context.Context) (time.Time, error) {
+	if !r.d.postgres() {
+		return time.Now().UTC().Truncate(time.Microsecond), nil
+	}
+	var now time.Time
+	if err := r.raw(ctx, "SELECT clock_timestamp()").Scan(&now).Error; err != nil {
+		return time.Time{}, fmt.Errorf("read the database's clock: %w", err)
+	}
+	return now.UTC(), nil
+}
+
+// utc is the form in which times are written: UTC, microseconds, NULL for zero.
+func utc(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Microsecond)
+	return &t
+}
+
+// stamp is utc for columns that are never NULL.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// timeOf reads what utc wrote.
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

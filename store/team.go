@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+type teamRow struct {
+	ID        string
+	Name      string
+	GroupID   *string
+	CreatedAt time.Time
+}
+
+func (row teamRow) team() identity.Team {
+	t := identity.Team{ID: row.ID, Name: row.Name, Created: row.CreatedAt.UTC()}
+	if row.GroupID != nil {
+		t.GroupID = *row.GroupID
+	}
+	return t
+}
+
+// Teams returns all teams, in the order of their names, root first.
+func (r reader) Teams(ctx context.Context) ([]identity.Team, error) {
+	var rows []teamRow
+	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams ORDER BY CASE WHEN name_key = 'root' THEN 0 ELSE 1 END, name_key").Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("read teams: %w", err)
+	}
+	teams := make([]identity.Team, len(rows))
+	for i, row := range rows {
+		teams[i] = row.team()
+	}
+	return teams, nil
+}
+
+// TeamByName returns the team with a name, compared without case; ErrNotFound.
+func (r reader) TeamByName(ctx context.Context, name string) (identity.Team, error) {
+	var rows []teamRow
+	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams WHERE name_key = ?", identity.Normalize(name)).Scan(&rows).Error
+	if err != nil {
+		return identity.Team{}, fmt.Errorf("read team: %w", err)
+	}
+	if len(rows) == 0 {
+		return identity.Team{}, ErrNotFound
+	}
+	return rows[0].team(), nil
+}
+
+// PutTeam writes a team, new or known by its id. A name that is taken is a *DuplicateError.
+func (tx *Tx) PutTeam(ctx context.Context, t identity.Team) error {
+	var group any
+	if t.GroupID != "" {
+		group = t.GroupID
+	}
+	_, err := tx.exec(ctx, "INSERT INTO teams (id, name, name_key, group_id, created_at) VALUES (?, ?, ?, ?, ?) "+
+		"ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_key = excluded.name_key, group_id = excluded.group_id",
+		t.ID, t.Name, identity.Normalize(t.Name), group, stamp(t.Created))
+	if err != nil {
+		return fmt.Errorf("write team %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// DeleteTeamIfUnused removes a team on which no grant stands and which no group is behind, and tells whether it did.
+func (tx *Tx) DeleteTeamIfUnused(ctx context.Context, id string) (bool, error) {
+	n, err := tx.exec(ctx, "DELETE FROM teams WHERE id = ? AND id <> ? AND group_id IS NULL "+
+		"AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.team_id = teams.id) "+
+		"AND NOT EXISTS (SELECT 1 FROM group_grants g WHERE g.team_id = teams.id)", id, identity.RootTeamID)
+	if err != nil {
+		return false, fmt.Errorf("delete team %s: %w", id, err)
+	}
+	return n > 0, nil
+}
+
+// GroupGrant is a role on a team that a group gives its members.
+type GroupGrant struct {
+	GroupID  string
+	TeamID   string
+	TeamName string
+	Role     identity.Role
+}
+
+// GroupGrants returns what these groups give their members, by group id.
+func (r reader) GroupGrants(ctx context.Context, groupIDs []string) (map[string][]GroupGrant, error) {
+	var rows []GroupGrant
+	err := r.raw(ctx, "SELECT gg.group_id, gg.team_id, t.name AS team_name, gg.role FROM group_grants gg JOIN teams t ON t.id = gg.team_id WHERE "+
+		r.d.in("gg.group_id", "uuid")+" ORDER BY t.name_key, gg.role", r.d.list(validIDs(groupIDs))).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("read grants of groups: %w", err)
+	}
+	grants := make(map[string][]GroupGrant, len(groupIDs))
+	for _, row := range rows {
+		grants[row.GroupID] = append(grants[row.GroupID], row)
+	}
+	return grants, nil
+}
+
+// AddGroupGrant lets a group give its members a role on a team.
+func (tx *Tx) AddGroupGrant(ctx context.Context, g GroupGrant) error {
+	_, err := tx.exec(ctx, "INSERT INTO group_grants (group_id, team_id, role) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+		g.GroupID, g.TeamID, g.Role)
+	if err != nil {
+		return fmt.Errorf("add grant of group: %w", err)
+	}
+	return nil
+}
+
+// RemoveGroupGrant takes it back.
+func (tx *Tx) RemoveGroupGrant(ctx context.Context, g GroupGrant) error {
+	_, err := tx.exec(ctx, "DELETE FROM group_grants WHERE group_id = ? AND team_id = ? AND role = ?", g.GroupID, g.TeamID, g.Role)
+	if err != nil {
+		return fmt.Errorf("remove grant of group: %w", err)
+	}
+	return nil
+}
+
+// PutGrant writes a grant of a person's own (direct, manual, jit) and tells whether it is new.
+func (tx *Tx) PutGrant(ctx context.Context, g identity.Grant, now time.Time) (bool, error) {
+	n, err := tx.exec(ctx, "INSERT INTO grants (user_id, team_id, role, kind, source_id, created_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		g.UserID, g.TeamID, g.Role, string(g.Kind), g.SourceID, stamp(now))
+	if err != nil {
+		return false, fmt.Errorf("write grant: %w", err)
+	}
+	return n > 0, nil
+}
+
+// DeleteGrant removes a grant of a person's own and tells whether it stood.
+func (tx *Tx) DeleteGrant(ctx context.Context, g identity.Grant) (bool, error) {
+	n, err := tx.exec(ctx, "DELETE FROM grants WHERE user_id = ? AND team_id = ? AND role = ? AND kind = ? AND source_id = ?",
+		g.UserID, g.TeamID, g.Role, string(g.Kind), g.SourceID)
+	if err != nil {
+		return false, fmt.Errorf("delete grant: %w", err)
+	}
+	return n > 0, nil
+}
+
+// EffectiveGrants returns every reason for every role of a user, one grant each, in the order of team, role and kind,
+// whether the user is active or not: an inactive user's grants are suspended, not gone.
+func (r reader) EffectiveGrants(ctx context.Context, userID string) ([]identity.Grant, error) {
+	if uuid.Validate(userID) != nil {
+		return nil, ErrNotFound
+	}
+	var rows []identity.Grant
+	err := r.raw(ctx, "SELECT m.user_id, gg.team_id, t.name AS team_name, t.name_key, gg.role, 'group' AS kind, "+
+		"CAST(g.id AS text) AS source_id, g.display_name AS source_name FROM group_members m "+
+		"JOIN groups g ON g.id = m.group_id JOIN group_grants gg ON gg.group_id = g.id JOIN teams t ON t.id = gg.team_id "+
+		"WHERE m.user_id = ? UNION ALL "+
+		"SELECT d.user_id, d.team_id, t.name, t.name_key, d.role, d.kind, d.source_id, '' FROM grants d "+
+		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_id", userID, userID).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("read grants: %w", err)
+	}
+	return rows, nil
+}
+
+// HasRole tells whether a user, active or not, has a role on a team for any reason.
+func (r reader) HasRole(ctx context.Context, userID, teamID string, role identity.Role) (bool, error) {
+	var n int
+	err := r.raw(ctx, "SELECT count(*) FROM effective_grants WHERE user_id = ? AND team_id = ? AND role = ?", userID, teamID, role).Scan(&n).Error
+	if err != nil {
+		return false, fmt.Errorf("read grants: %w", err)
+	}
+	return n > 0, nil
+}
+
+// PrivilegedUsers returns which of these users hold admin or scim_provisioner on the root team.
+func (r reader) PrivilegedUsers(ctx context.Context, userIDs []string) (map[string]bool, error) {
+	var ids []string
+	err := r.raw(ctx, "SELECT DISTINCT user_id FROM effective_grants WHERE team_id = ? AND role IN (?, ?) AND "+r.d.in("user_id", "uuid"),
+		identity.RootTeamID, identity.RoleAdmin, identity.RoleSCIMProvisioner, r.d.list(validIDs(userIDs))).Scan(&ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("read grants: %w", err)
+	}
+	privileged := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		privileged[id] = true
+	}
+	return privileged, nil
+}
+
+// LocalAdmins returns the ids of the active local accounts that are admin on the root team: break glass. The rows stay
+// as they are until the transaction ends.
+func (tx *Tx) LocalAdmins(ctx context.Context) ([]string, error) {
+	var ids []string
+	err := tx.raw(ctx, "SELECT id FROM users WHERE origin = 'local' AND active AND deleted_at IS NULL AND id IN ("+
+		"SELECT user_id FROM effective_grants WHERE team_id = ? AND role = ?) ORDER BY seq"+tx.d.forUpdate(),
+		identity.RootTeamID, identity.RoleAdmin).Scan(&ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("read local admins: %w", err)
+	}
+	return ids, nil
+}

@@ -1,0 +1,387 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// userRow is a row of the table users.
+type userRow struct {
+	ID          string
+	Seq         int64
+	UserName    string
+	UserNameKey string
+	ExternalID  string
+	Active      bool
+	Origin      string
+	Source      string
+	SourceID    string
+	DisplayName string
+	Email       string
+	EmailKey    string
+	Document    string
+	Roles       string
+	Fingerprint []byte
+	KeyHi       int64
+	KeyLo       int64
+	Version     int64
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	LastPushAt  *time.Time
+	ObservedAt  *time.Time
+	DeletedAt   *time.Time
+	Reason      string
+}
+
+const userColumnList = "id, seq, user_name, external_id, active, origin, source, source_id, document, roles, " +
+	"fingerprint, version, created_at, updated_at, last_push_at, observed_at, deleted_at, reason"
+
+// userInsert are the columns that values gives, in its order.
+var userInsert = []string{
+	"id", "user_name", "user_name_key", "external_id", "active", "origin", "source", "source_id", "display_name",
+	"email", "email_key", "document", "roles", "fingerprint", "key_hi", "key_lo", "version", "created_at",
+	"updated_at", "last_push_at", "observed_at", "deleted_at", "reason",
+}
+
+func (row *userRow) user() (identity.User, error) {
+	u := identity.User{
+		ID: row.ID, Seq: row.Seq, UserName: row.UserName, ExternalID: row.ExternalID, Active: row.Active,
+		Origin: identity.Origin(row.Origin), Source: row.Source, SourceID: row.SourceID,
+		Fingerprint: fingerprint(row.Fingerprint), Version: row.Version,
+		Created: row.CreatedAt.UTC(), LastModified: row.UpdatedAt.UTC(), LastPushAt: timeOf(row.LastPushAt),
+		ObservedAt: timeOf(row.ObservedAt), DeletedAt: timeOf(row.DeletedAt), Reason: row.Reason,
+	}
+	var err error
+	if u.Attributes, err = decodeAttributes(row.Document); err != nil {
+		return u, fmt.Errorf("read user %s: %w", row.ID, err)
+	}
+	if row.Roles != "[]" {
+		if err := json.Unmarshal([]byte(row.Roles), &u.Roles); err != nil {
+			return u, fmt.Errorf("read user %s: roles: %w", row.ID, err)
+		}
+	}
+	return u, nil
+}
+
+// decodeAttributes keeps numbers as they are written.
+func decodeAttributes(document string) (identity.Attributes, error) {
+	if document == "{}" || document == "" {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(strings.NewReader(document))
+	decoder.UseNumber()
+	var a identity.Attributes
+	if err := decoder.Decode(&a); err != nil {
+		return nil, fmt.Errorf("document: %w", err)
+	}
+	return a, nil
+}
+
+func encodeAttributes(a identity.Attributes) (string, error) {
+	if len(a) == 0 {
+		return "{}", nil
+	}
+	b, err := json.Marshal(a)
+	return string(b), err
+}
+
+func encodeRoles(roles []string) string {
+	if len(roles) == 0 {
+		return "[]"
+	}
+	b, _ := json.Marshal(roles) // strings marshal
+	return string(b)
+}
+
+func fingerprint(b []byte) identity.Fingerprint {
+	var f identity.Fingerprint
+	copy(f[:], b)
+	return f
+}
+
+func fingerprintBytes(f identity.Fingerprint) any {
+	if f.IsZero() {
+		return nil
+	}
+	return f[:]
+}
+
+// userValues are u's values in the order of userInsert.
+func userValues(u *identity.User) ([]any, error) {
+	document, err := encodeAttributes(u.Attributes)
+	if err != nil {
+		return nil, fmt.Errorf("write user %s: document: %w", u.ID, err)
+	}
+	key, email := u.MemberKey(), u.Email()
+	return []any{
+		u.ID, u.UserName, identity.Normalize(u.UserName), u.ExternalID, u.Active, string(u.Origin), u.Source,
+		u.SourceID, u.DisplayName(), email, identity.Normalize(email), document, encodeRoles(u.Roles),
+		fingerprintBytes(u.Fingerprint), key.Hi, key.Lo, u.Version, stamp(u.Created), stamp(u.LastModified),
+		utc(u.LastPushAt), utc(u.ObservedAt), utc(u.DeletedAt), u.Reason,
+	}, nil
+}
+
+// InsertUsers writes new users. A name that is taken is a *DuplicateError and nothing is written.
+func (tx *Tx) InsertUsers(ctx context.Context, users []identity.User) error {
+	rows := make([][]any, len(users))
+	for i := range users {
+		values, err := userValues(&users[i])
+		if err != nil {
+			return err
+		}
+		rows[i] = values
+	}
+	if err := tx.insertRows(ctx, "users", userInsert, rows); err != nil {
+		return err
+	}
+	return nil
+}
+
+var userUpdate = "UPDATE users SET " + strings.Join(userInsert[1:], " = ?, ") + " = ? WHERE id = ? AND version = ?"
+
+// UpdateUser writes u over the row whose version is the given one; ErrStale when it has another.
+func (tx *Tx) UpdateUser(ctx context.Context, u *identity.User, version int64) error {
+	values, err := userValues(u)
+	if err != nil {
+		return err
+	}
+	n, err := tx.exec(ctx, userUpdate, append(values[1:], u.ID, version)...)
+	if err != nil {
+		return fmt.Errorf("write user %s: %w", u.ID, err)
+	}
+	if n == 0 {
+		return ErrStale
+	}
+	return nil
+}
+
+// Seen notes that a user, at a version, was found equal to the record with a fingerprint.
+type Seen struct {
+	ID          string
+	Version     int64
+	Fingerprint identity.Fingerprint
+}
+
+// MarkUsersSeen stores fingerprints of records that state just what is held. It changes no version, and no row that
+// changed since it was compared.
+func (tx *Tx) MarkUsersSeen(ctx context.Context, seen []Seen) error {
+	return tx.markSeen(ctx, "users", seen)
+}
+
+// MarkGroupsSeen does for groups what MarkUsersSeen does for users.
+func (tx *Tx) MarkGroupsSeen(ctx context.Context, seen []Seen) error {
+	return tx.markSeen(ctx, "groups", seen)
+}
+
+func (tx *Tx) markSeen(ctx context.Context, table string, seen []Seen) error {
+	for _, s := range seen {
+		_, err := tx.exec(ctx, "UPDATE "+table+" SET fingerprint = ? WHERE id = ? AND version = ?",
+			fingerprintBytes(s.Fingerprint), s.ID, s.Version)
+		if err != nil {
+			return fmt.Errorf("mark %s as seen: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// User returns the user with an id, deleted ones too; ErrNotFound.
+func (r reader) User(ctx context.Context, id string) (identity.User, error) {
+	if uuid.Validate(id) != nil {
+		return identity.User{}, ErrNotFound
+	}
+	return r.oneUser(ctx, "id = ?", id)
+}
+
+// UserByName returns the user with a userName, compared without case, deleted ones too; ErrNotFound.
+func (r reader) UserByName(ctx context.Context, name string) (identity.User, error) {
+	return r.oneUser(ctx, "user_name_key = ?", identity.Normalize(name))
+}
+
+// LockUser is User, and keeps others from changing the row until the transaction ends.
+func (tx *Tx) LockUser(ctx context.Context, id string) (identity.User, error) {
+	if uuid.Validate(id) != nil {
+		return identity.User{}, ErrNotFound
+	}
+	return tx.oneUser(ctx, "id = ?"+tx.d.forUpdate(), id)
+}
+
+func (r reader) oneUser(ctx context.Context, where string, args ...any) (identity.User, error) {
+	users, err := r.scanUsers(ctx, "SELECT "+userColumnList+" FROM users WHERE "+where, args...)
+	if err != nil {
+		return identity.User{}, err
+	}
+	if len(users) == 0 {
+		return identity.User{}, ErrNotFound
+	}
+	return users[0], nil
+}
+
+func (r reader) scanUsers(ctx context.Context, statement string, args ...any) ([]identity.User, error) {
+	var rows []userRow
+	if err := r.raw(ctx, statement, args...).Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	users := make([]identity.User, len(rows))
+	for i := range rows {
+		var err error
+		if users[i], err = rows[i].user(); err != nil {
+			return nil, err
+		}
+	}
+	return users, nil
+}
+
+// UserQuery selects users. Limit 0 asks for the total only.
+type UserQuery struct {
+	Where         Expr
+	Offset, Limit int
+	Deleted       bool // deleted ones too
+}
+
+// Users returns a page of the users that a query selects, in the order of Seq, and how many there are in all.
+func (r reader) Users(ctx context.Context, q UserQuery) ([]identity.User, int, error) {
+	where, args, err := r.d.where(q.Where, userColumns,
+		"EXISTS (SELECT 1 FROM group_members m WHERE m.user_id = users.id AND m.group_id = ?)")
+	if err != nil {
+		return nil, 0, err
+	}
+	if !q.Deleted {
+		where = "(" + where + ") AND deleted_at IS NULL"
+	}
+	var total int
+	if err := r.raw(ctx, "SELECT count(*) FROM users WHERE "+where, args...).Scan(&total).Error; err != nil {
+		return nil, 0, fmt.Errorf("count users: %w", err)
+	}
+	if q.Limit <= 0 || total <= q.Offset {
+		return nil, total, nil
+	}
+	users, err := r.scanUsers(ctx, "SELECT "+userColumnList+" FROM users WHERE "+where+" ORDER BY seq LIMIT ? OFFSET ?",
+		append(args, q.Limit, q.Offset)...)
+	return users, total, err
+}
+
+// UsersByID returns the users with these ids, by id; ids that are nobody's are left out.
+func (r reader) UsersByID(ctx context.Context, ids []string) (map[string]identity.User, error) {
+	users, err := r.scanUsers(ctx, "SELECT "+userColumnList+" FROM users WHERE "+r.d.in("id", "uuid"), r.d.list(validIDs(ids)))
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]identity.User, len(users))
+	for _, u := range users {
+		byID[u.ID] = u
+	}
+	return byID, nil
+}
+
+// LockUsers is UsersByID, and keeps others from changing the rows until the transaction ends.
+func (tx *Tx) LockUsers(ctx context.Context, ids []string) (map[string]identity.User, error) {
+	users, err := tx.scanUsers(ctx, "SELECT "+userColumnList+" FROM users WHERE "+tx.d.in("id", "uuid")+
+		" ORDER BY seq"+tx.d.forUpdate(), tx.d.list(validIDs(ids)))
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]identity.User, len(users))
+	for _, u := range users {
+		byID[u.ID] = u
+	}
+	return byID, nil
+}
+
+func validIDs(ids []string) []string {
+	valid := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if uuid.Validate(id) == nil {
+			valid = append(valid, id)
+		}
+	}
+	return valid
+}
+
+// HeldUser is what a pull compares a record with first.
+type HeldUser struct {
+	ID          string
+	Seq         int64
+	SourceID    string
+	UserName    string
+	Active      bool
+	Version     int64
+	Fingerprint identity.Fingerprint
+}
+
+type heldRow struct {
+	ID          string
+	Seq         int64
+	SourceID    string
+	UserName    string
+	Active      bool
+	Version     int64
+	Fingerprint []byte
+}
+
+// HeldUsers returns what is held of the people that a source knows by these ids, by the source's id.
+func (r reader) HeldUsers(ctx context.Context, source string, sourceIDs []string) (map[string]HeldUser, error) {
+	var rows []heldRow
+	err := r.raw(ctx, "SELECT id, seq, source_id, user_name, active, version, fingerprint FROM users WHERE source = ? AND source_id <> '' AND "+
+		r.d.in("source_id", "text"), source, r.d.list(sourceIDs)).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("read held users: %w", err)
+	}
+	held := make(map[string]HeldUser, len(rows))
+	for _, row := range rows {
+		held[row.SourceID] = row.held()
+	}
+	return held, nil
+}
+
+func (row heldRow) held() HeldUser {
+	return HeldUser{row.ID, row.Seq, row.SourceID, row.UserName, row.Active, row.Version, fingerprint(row.Fingerprint)}
+}
+
+// OwnedUsers returns the active users that a source owns, after a Seq, at most limit of them, in the order of Seq.
+func (r reader) OwnedUsers(ctx context.Context, source string, after int64, limit int) ([]HeldUser, error) {
+	var rows []heldRow
+	err := r.raw(ctx, "SELECT id, seq, source_id, user_name, active, version FROM users "+
+		"WHERE source = ? AND active AND seq > ? ORDER BY seq LIMIT ?", source, after, limit).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("read owned users: %w", err)
+	}
+	held := make([]HeldUser, len(rows))
+	for i, row := range rows {
+		held[i] = row.held()
+	}
+	return held, nil
+}
+
+// CountOwnedUsers returns the number of active users that a source owns.
+func (r reader) CountOwnedUsers(ctx context.Context, source string) (int, error) {
+	var n int
+	err := r.raw(ctx, "SELECT count(*) FROM users WHERE source = ? AND active", source).Scan(&n).Error
+	if err != nil {
+		return 0, fmt.Errorf("count owned users: %w", err)
+	}
+	return n, nil
+}
+
+// Candidates returns everybody whom one of the external ids, userNames or e-mail addresses may mean, without order.
+func (r reader) Candidates(ctx context.Context, externalIDs, names []string) ([]identity.User, error) {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = identity.Normalize(name)
+	}
+	users, err := r.scanUsers(ctx, "SELECT "+userColumnList+" FROM users WHERE id IN ("+
+		"SELECT id FROM users WHERE external_id <> '' AND "+r.d.in("external_id", "text")+
+		" UNION SELECT id FROM users WHERE "+r.d.in("user_name_key", "text")+
+		" UNION SELECT id FROM users WHERE email_key <> '' AND "+r.d.in("email_key", "text")+")",
+		r.d.list(externalIDs), r.d.list(keys), r.d.list(keys))
+	if err != nil {
+		return nil, fmt.Errorf("find candidates: %w", err)
+	}
+	return users, nil
+}
