@@ -54,6 +54,37 @@ func (tx *Tx) RemoveMembers(ctx context.Context, groupID string, userIDs []strin
 	return removed, nil
 }
 
+// KeepMembers ends the membership of everybody but these users and returns the ids of those who were members.
+func (tx *Tx) KeepMembers(ctx context.Context, groupID string, userIDs []string) ([]string, error) {
+	var removed []string
+	err := tx.raw(ctx, "DELETE FROM group_members WHERE group_id = ? AND NOT ("+tx.d.in("user_id", "uuid")+") RETURNING user_id",
+		groupID, tx.d.list(userIDs)).Scan(&removed).Error
+	if err != nil {
+		return nil, fmt.Errorf("remove members: %w", err)
+	}
+	return removed, nil
+}
+
+// UnknownUsers returns which of these ids are nobody's, or somebody's who was deleted.
+func (r reader) UnknownUsers(ctx context.Context, ids []string) ([]string, error) {
+	var known []string
+	err := r.raw(ctx, "SELECT id FROM users WHERE deleted_at IS NULL AND "+r.d.in("id", "uuid"), r.d.list(validIDs(ids))).Scan(&known).Error
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	is := make(map[string]bool, len(known))
+	for _, id := range known {
+		is[id] = true
+	}
+	var unknown []string
+	for _, id := range ids {
+		if !is[id] {
+			unknown = append(unknown, id)
+		}
+	}
+	return unknown, nil
+}
+
 // MemberIDs returns the ids of a group's members after an id, at most limit of them, in the order of their ids.
 func (r reader) MemberIDs(ctx context.Context, groupID, after string, limit int) ([]string, error) {
 	var ids []string

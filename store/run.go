@@ -204,3 +204,11 @@ func (r reader) StageChanges(ctx context.Context, runID string, object identity.
 		string(identity.OpDeactivate), string(identity.OpDelete), string(identity.OpRemove))
 	return int(n), err
 }
+
+// SkipRemovals marks the planned removals of one kind of object as skipped and returns how many they are.
+func (r reader) SkipRemovals(ctx context.Context, runID string, object identity.Object, reason string) (int, error) {
+	n, err := r.exec(ctx, "UPDATE run_changes SET state = ?, reason = ? WHERE run_id = ? AND object = ? AND state = ? AND op IN (?, ?, ?)",
+		string(identity.StateSkipped), reason, runID, string(object), string(identity.StatePlanned),
+		string(identity.OpDeactivate), string(identity.OpDelete), string(identity.OpRemove))
+	return int(n), err
+}

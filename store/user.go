@@ -162,25 +162,18 @@ func (tx *Tx) UpdateUser(ctx context.Context, u *identity.User, version int64) e
 	return nil
 }
 
-// Seen notes that a user, at a version, was found equal to the record with a fingerprint.
-type Seen struct {
-	ID          string
-	Version     int64
-	Fingerprint identity.Fingerprint
-}
-
 // MarkUsersSeen stores fingerprints of records that state just what is held. It changes no version, and no row that
 // changed since it was compared.
-func (tx *Tx) MarkUsersSeen(ctx context.Context, seen []Seen) error {
+func (tx *Tx) MarkUsersSeen(ctx context.Context, seen []identity.Seen) error {
 	return tx.markSeen(ctx, "users", seen)
 }
 
 // MarkGroupsSeen does for groups what MarkUsersSeen does for users.
-func (tx *Tx) MarkGroupsSeen(ctx context.Context, seen []Seen) error {
+func (tx *Tx) MarkGroupsSeen(ctx context.Context, seen []identity.Seen) error {
 	return tx.markSeen(ctx, "groups", seen)
 }
 
-func (tx *Tx) markSeen(ctx context.Context, table string, seen []Seen) error {
+func (tx *Tx) markSeen(ctx context.Context, table string, seen []identity.Seen) error {
 	for _, s := range seen {
 		_, err := tx.exec(ctx, "UPDATE "+table+" SET fingerprint = ? WHERE id = ? AND version = ?",
 			fingerprintBytes(s.Fingerprint), s.ID, s.Version)
@@ -304,17 +297,6 @@ func validIDs(ids []string) []string {
 	return valid
 }
 
-// HeldUser is what a pull compares a record with first.
-type HeldUser struct {
-	ID          string
-	Seq         int64
-	SourceID    string
-	UserName    string
-	Active      bool
-	Version     int64
-	Fingerprint identity.Fingerprint
-}
-
 type heldRow struct {
 	ID          string
 	Seq         int64
@@ -326,33 +308,36 @@ type heldRow struct {
 }
 
 // HeldUsers returns what is held of the people that a source knows by these ids, by the source's id.
-func (r reader) HeldUsers(ctx context.Context, source string, sourceIDs []string) (map[string]HeldUser, error) {
+func (r reader) HeldUsers(ctx context.Context, source string, sourceIDs []string) (map[string]identity.HeldUser, error) {
 	var rows []heldRow
 	err := r.raw(ctx, "SELECT id, seq, source_id, user_name, active, version, fingerprint FROM users WHERE source = ? AND source_id <> '' AND "+
 		r.d.in("source_id", "text"), source, r.d.list(sourceIDs)).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read held users: %w", err)
 	}
-	held := make(map[string]HeldUser, len(rows))
+	held := make(map[string]identity.HeldUser, len(rows))
 	for _, row := range rows {
 		held[row.SourceID] = row.held()
 	}
 	return held, nil
 }
 
-func (row heldRow) held() HeldUser {
-	return HeldUser{row.ID, row.Seq, row.SourceID, row.UserName, row.Active, row.Version, fingerprint(row.Fingerprint)}
+func (row heldRow) held() identity.HeldUser {
+	return identity.HeldUser{
+		ID: row.ID, Seq: row.Seq, SourceID: row.SourceID, UserName: row.UserName, Active: row.Active,
+		Version: row.Version, Fingerprint: fingerprint(row.Fingerprint),
+	}
 }
 
 // OwnedUsers returns the active users that a source owns, after a Seq, at most limit of them, in the order of Seq.
-func (r reader) OwnedUsers(ctx context.Context, source string, after int64, limit int) ([]HeldUser, error) {
+func (r reader) OwnedUsers(ctx context.Context, source string, after int64, limit int) ([]identity.HeldUser, error) {
 	var rows []heldRow
 	err := r.raw(ctx, "SELECT id, seq, source_id, user_name, active, version FROM users "+
 		"WHERE source = ? AND active AND seq > ? ORDER BY seq LIMIT ?", source, after, limit).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read owned users: %w", err)
 	}
-	held := make([]HeldUser, len(rows))
+	held := make([]identity.HeldUser, len(rows))
 	for i, row := range rows {
 		held[i] = row.held()
 	}

@@ -120,3 +120,21 @@ func textOrNil(s string) any {
 	}
 	return s
 }
+
+// HeldUser is what a pull compares a record with first: if the fingerprints agree, nothing more is read.
+type HeldUser struct {
+	ID          string
+	Seq         int64
+	SourceID    string
+	UserName    string
+	Active      bool
+	Version     int64
+	Fingerprint Fingerprint
+}
+
+// Seen notes that a user or group, at a version, was found equal to the record with a fingerprint.
+type Seen struct {
+	ID          string
+	Version     int64
+	Fingerprint Fingerprint
+}

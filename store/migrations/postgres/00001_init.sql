@@ -33,6 +33,7 @@ CREATE INDEX users_display_name ON users (lower(display_name));
 CREATE INDEX users_updated ON users (updated_at);
 CREATE INDEX users_source_seq ON users (source, seq) WHERE active;
 CREATE INDEX users_inactive ON users (seq) WHERE NOT active;
+CREATE INDEX users_local ON users (seq) WHERE origin = 'local';
 
 -- A row whose content changes without a new fingerprint has an unknown one: the next pull compares it in full. So an
 -- edit made behind the program's back is found as drift.
