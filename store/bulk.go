@@ -40,6 +40,13 @@ func (tx *Tx) insertRows(ctx context.Context, table string, columns []string, ro
 }
 
 func (tx *Tx) copyRows(ctx context.Context, table string, columns []string, rows [][]any) error {
+	for _, row := range rows {
+		for _, value := range row {
+			if s, ok := value.(string); ok && !holdable(s) {
+				return fmt.Errorf("copy into %s: %w", table, ErrText)
+			}
+		}
+	}
 	err := tx.conn.Raw(func(driverConn any) error {
 		conn := driverConn.(*stdlib.Conn).Conn()
 		_, err := conn.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))

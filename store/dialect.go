@@ -3,7 +3,9 @@ package store
 import (
 	"database/sql/driver"
 	"encoding/json"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // dialect is the little in which the two databases differ. Everything else is one code path.
@@ -27,8 +29,18 @@ func (d dialect) in(column, cast string) string {
 	return column + " IN (SELECT value FROM json_each(?))"
 }
 
-// list wraps a list for the one parameter of in.
-func (d dialect) list(values []string) driver.Valuer { return stringList{d, values} }
+// list wraps a list for the one parameter of in. Texts that no database holds are left out: nothing equals them.
+func (d dialect) list(values []string) driver.Valuer {
+	for i := range values {
+		if !holdable(values[i]) {
+			return stringList{d, slices.DeleteFunc(slices.Clone(values), func(s string) bool { return !holdable(s) })}
+		}
+	}
+	return stringList{d, values}
+}
+
+// holdable tells whether both databases hold a text: PostgreSQL has no NUL and no text that is not UTF-8.
+func holdable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 type stringList struct {
 	d      dialect

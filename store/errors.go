@@ -21,6 +21,8 @@ var (
 	ErrLeaseLost = errors.New("the lease was lost")
 	// ErrBusy: somebody else holds the lease.
 	ErrBusy = errors.New("busy")
+	// ErrText: a text to write holds a NUL or is not UTF-8, which PostgreSQL does not keep; SQLite is held to the same.
+	ErrText = errors.New("a text holds a NUL or is not UTF-8")
 )
 
 // DuplicateError says that a value that must be unique is taken. ID is the owner's id where it is known.

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -77,7 +75,7 @@ var userColumns = map[Field]column{
 	FieldID:           {"id", "uuid"},
 	FieldUserName:     {"user_name_key", "name"},
 	FieldExternalID:   {"external_id", "text"},
-	FieldDisplayName:  {"lower(display_name)", "name"},
+	FieldDisplayName:  {"display_name_key", "name"},
 	FieldEmail:        {"email_key", "name"},
 	FieldActive:       {"active", "bool"},
 	FieldCreated:      {"created_at", "time"},
@@ -143,7 +141,7 @@ func (d dialect) compareMember(c Compare, member string) (string, []any, error) 
 	if c.Op != OpEq {
 		return "", nil, fmt.Errorf("compare member: operator %q, want eq", c.Op)
 	}
-	if uuid.Validate(id) != nil {
+	if !isID(id) {
 		return "FALSE", nil, nil
 	}
 	return member, []any{id}, nil
@@ -182,7 +180,7 @@ func (d dialect) compare(c column, e Compare) (string, []any, error) {
 		if !ok || e.Op != OpEq && e.Op != OpNe {
 			return "", nil, bad
 		}
-		if uuid.Validate(id) != nil {
+		if !isID(id) {
 			return map[CompareOp]string{OpEq: "FALSE", OpNe: "TRUE"}[e.Op], nil, nil
 		}
 		return c.sql + " " + operator + " ?", []any{id}, nil
@@ -191,10 +189,13 @@ func (d dialect) compare(c column, e Compare) (string, []any, error) {
 	if !ok {
 		return "", nil, bad
 	}
-	if c.kind == "name" {
-		text = identity.Normalize(text)
+	if !holdable(text) {
+		return map[bool]string{false: "FALSE", true: "TRUE"}[e.Op == OpNe], nil, nil
 	}
 	if ordered {
+		if c.kind == "name" {
+			text = identity.Normalize(text)
+		}
 		predicate := c.sql + " " + operator + " ?"
 		if e.Op == OpEq && e.Field == FieldExternalID && text != "" {
 			predicate += " AND external_id <> ''" // the partial index
@@ -204,16 +205,49 @@ func (d dialect) compare(c column, e Compare) (string, []any, error) {
 		}
 		return predicate, []any{text}, nil
 	}
-	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
-	switch e.Op {
-	case OpCo:
-		escaped = "%" + escaped + "%"
-	case OpSw:
-		escaped += "%"
-	case OpEw:
-		escaped = "%" + escaped
-	default:
+	if c.kind == "name" {
+		text = strings.ToLower(text)
+	}
+	predicate, ok := d.partly(c.sql, e.Op)
+	if !ok {
 		return "", nil, bad
 	}
-	return c.sql + ` LIKE ? ESCAPE '\'`, []any{escaped}, nil
+	if text == "" {
+		return "TRUE", nil, nil
+	}
+	if !d.postgres() && e.Op != OpCo {
+		return predicate, []any{text, text}, nil
+	}
+	if d.postgres() {
+		text = likePattern(text, e.Op)
+	}
+	return predicate, []any{text}, nil
+}
+
+// partly returns the predicate that a column contains, begins or ends with a text. SQLite's LIKE takes ASCII letters
+// for equal whatever their case.
+func (d dialect) partly(column string, op CompareOp) (string, bool) {
+	if op != OpCo && op != OpSw && op != OpEw {
+		return "", false
+	}
+	if d.postgres() {
+		return column + ` LIKE ? ESCAPE '\'`, true
+	}
+	return map[CompareOp]string{
+		OpCo: "instr(" + column + ", ?) > 0",
+		OpSw: "substr(" + column + ", 1, length(?)) = ?",
+		OpEw: "substr(" + column + ", -length(?)) = ?",
+	}[op], true
+}
+
+// likePattern escapes what LIKE would read as a wildcard.
+func likePattern(text string, op CompareOp) string {
+	text = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
+	switch op {
+	case OpSw:
+		return text + "%"
+	case OpEw:
+		return "%" + text
+	}
+	return "%" + text + "%"
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -100,8 +98,20 @@ func (tx *Tx) UpdateGroup(ctx context.Context, g *identity.Group, version int64)
 	return nil
 }
 
+// TouchGroup gives a group a new version: its members changed.
+func (tx *Tx) TouchGroup(ctx context.Context, id string, now time.Time) error {
+	_, err := tx.exec(ctx, "UPDATE groups SET version = version + 1, updated_at = ? WHERE id = ?", stamp(now), id)
+	if err != nil {
+		return fmt.Errorf("write group %s: %w", id, err)
+	}
+	return nil
+}
+
 // DeleteGroup removes a group with its memberships and what it grants; its team stays, without a group.
 func (tx *Tx) DeleteGroup(ctx context.Context, id string) error {
+	if !isID(id) {
+		return ErrNotFound
+	}
 	n, err := tx.exec(ctx, "DELETE FROM groups WHERE id = ?", id)
 	if err != nil {
 		return fmt.Errorf("delete group %s: %w", id, err)
@@ -114,7 +124,7 @@ func (tx *Tx) DeleteGroup(ctx context.Context, id string) error {
 
 // Group returns the group with an id; ErrNotFound.
 func (r reader) Group(ctx context.Context, id string) (identity.Group, error) {
-	if uuid.Validate(id) != nil {
+	if !isID(id) {
 		return identity.Group{}, ErrNotFound
 	}
 	return r.oneGroup(ctx, "WHERE g.id = ?", id)
@@ -122,12 +132,15 @@ func (r reader) Group(ctx context.Context, id string) (identity.Group, error) {
 
 // GroupByName returns the group with a displayName, compared without case; ErrNotFound.
 func (r reader) GroupByName(ctx context.Context, name string) (identity.Group, error) {
+	if !holdable(name) {
+		return identity.Group{}, ErrNotFound
+	}
 	return r.oneGroup(ctx, "WHERE g.display_name_key = ?", identity.Normalize(name))
 }
 
 // LockGroup is Group, and keeps others from changing the row until the transaction ends.
 func (tx *Tx) LockGroup(ctx context.Context, id string) (identity.Group, error) {
-	if uuid.Validate(id) != nil {
+	if !isID(id) {
 		return identity.Group{}, ErrNotFound
 	}
 	return tx.oneGroup(ctx, "WHERE g.id = ?"+tx.d.forUpdate(), id)

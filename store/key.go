@@ -61,6 +61,9 @@ func (r reader) Keys(ctx context.Context) ([]Key, error) {
 
 // KeyByID returns the key with an id; ErrNotFound.
 func (r reader) KeyByID(ctx context.Context, id string) (Key, error) {
+	if !holdable(id) {
+		return Key{}, ErrNotFound
+	}
 	keys, err := r.scanKeys(ctx, "WHERE k.id = ?", id)
 	if err != nil {
 		return Key{}, err
@@ -93,12 +96,12 @@ func (tx *Tx) RevokeKey(ctx context.Context, id string, now time.Time) (bool, er
 
 // DisableKeys disables the keys of users and returns the keys' ids.
 func (tx *Tx) DisableKeys(ctx context.Context, userIDs []string, now time.Time) ([]Key, error) {
-	keys, err := tx.scanKeys(ctx, "WHERE k.disabled_at IS NULL AND k.revoked_at IS NULL AND "+tx.d.in("k.user_id", "uuid"), tx.d.list(userIDs))
+	keys, err := tx.scanKeys(ctx, "WHERE k.disabled_at IS NULL AND k.revoked_at IS NULL AND "+tx.d.in("k.user_id", "uuid"), tx.d.list(validIDs(userIDs)))
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
 	_, err = tx.exec(ctx, "UPDATE api_keys SET disabled_at = ? WHERE disabled_at IS NULL AND revoked_at IS NULL AND "+tx.d.in("user_id", "uuid"),
-		stamp(now), tx.d.list(userIDs))
+		stamp(now), tx.d.list(validIDs(userIDs)))
 	return keys, err
 }
 
@@ -125,7 +128,7 @@ func (tx *Tx) SetPassword(ctx context.Context, userID, hash string, now time.Tim
 
 // DropPasswords removes the passwords of users, who sign in at their identity provider from now on.
 func (tx *Tx) DropPasswords(ctx context.Context, userIDs []string) error {
-	_, err := tx.exec(ctx, "DELETE FROM credentials WHERE "+tx.d.in("user_id", "uuid"), tx.d.list(userIDs))
+	_, err := tx.exec(ctx, "DELETE FROM credentials WHERE "+tx.d.in("user_id", "uuid"), tx.d.list(validIDs(userIDs)))
 	return err
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // GroupRef names a group.
@@ -23,15 +24,30 @@ type MemberRef struct {
 // AddMembers makes users members of a group and returns the ids of those who were not. Nothing is loaded, and
 // parallel calls lose nothing. An id that is nobody's is an ErrNotFound; check with UsersByID first to name it.
 func (tx *Tx) AddMembers(ctx context.Context, groupID string, userIDs []string) ([]string, error) {
+	if !isID(groupID) {
+		return nil, ErrNotFound
+	}
+	// The users' rows are held: a key that changes in the meantime would be missed by the pairs written here.
 	var added []string
 	err := tx.raw(ctx, "INSERT INTO group_members (group_id, user_id, key_hi, key_lo) "+
-		"SELECT "+tx.uuidParam()+", id, key_hi, key_lo FROM users WHERE "+tx.d.in("id", "uuid")+" ORDER BY seq "+
-		"ON CONFLICT DO NOTHING RETURNING user_id", groupID, tx.d.list(userIDs)).Scan(&added).Error
+		"SELECT "+tx.uuidParam()+", id, key_hi, key_lo FROM users WHERE "+tx.d.in("id", "uuid")+" ORDER BY seq"+tx.d.forShare()+
+		" ON CONFLICT DO NOTHING RETURNING user_id", groupID, tx.d.list(validIDs(userIDs))).Scan(&added).Error
 	if isForeignKey(err) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("add members: %w", err)
+	}
+	if len(added) == len(userIDs) {
+		return added, nil
+	}
+	distinct := slices.Compact(slices.Sorted(slices.Values(userIDs)))
+	var known int
+	if err := tx.raw(ctx, "SELECT count(*) FROM users WHERE "+tx.d.in("id", "uuid"), tx.d.list(validIDs(distinct))).Scan(&known).Error; err != nil {
+		return nil, fmt.Errorf("add members: %w", err)
+	}
+	if known < len(distinct) {
+		return nil, ErrNotFound
 	}
 	return added, nil
 }
@@ -45,9 +61,12 @@ func (r reader) uuidParam() string {
 
 // RemoveMembers ends these users' membership of a group and returns the ids of those who were members.
 func (tx *Tx) RemoveMembers(ctx context.Context, groupID string, userIDs []string) ([]string, error) {
+	if !isID(groupID) {
+		return nil, nil
+	}
 	var removed []string
 	err := tx.raw(ctx, "DELETE FROM group_members WHERE group_id = ? AND "+tx.d.in("user_id", "uuid")+" RETURNING user_id",
-		groupID, tx.d.list(userIDs)).Scan(&removed).Error
+		groupID, tx.d.list(validIDs(userIDs))).Scan(&removed).Error
 	if err != nil {
 		return nil, fmt.Errorf("remove members: %w", err)
 	}
@@ -56,9 +75,12 @@ func (tx *Tx) RemoveMembers(ctx context.Context, groupID string, userIDs []strin
 
 // KeepMembers ends the membership of everybody but these users and returns the ids of those who were members.
 func (tx *Tx) KeepMembers(ctx context.Context, groupID string, userIDs []string) ([]string, error) {
+	if !isID(groupID) {
+		return nil, nil
+	}
 	var removed []string
 	err := tx.raw(ctx, "DELETE FROM group_members WHERE group_id = ? AND NOT ("+tx.d.in("user_id", "uuid")+") RETURNING user_id",
-		groupID, tx.d.list(userIDs)).Scan(&removed).Error
+		groupID, tx.d.list(validIDs(userIDs))).Scan(&removed).Error
 	if err != nil {
 		return nil, fmt.Errorf("remove members: %w", err)
 	}
@@ -87,6 +109,9 @@ func (r reader) UnknownUsers(ctx context.Context, ids []string) ([]string, error
 
 // MemberIDs returns the ids of a group's members after an id, at most limit of them, in the order of their ids.
 func (r reader) MemberIDs(ctx context.Context, groupID, after string, limit int) ([]string, error) {
+	if !isID(groupID) {
+		return nil, nil
+	}
 	var ids []string
 	statement, args := "SELECT user_id FROM group_members WHERE group_id = ? ORDER BY user_id LIMIT ?", []any{groupID, limit}
 	if after != "" {

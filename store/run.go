@@ -39,7 +39,8 @@ func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
 		return fmt.Errorf("write run %s: %w", run.ID, err)
 	}
 	_, err = r.exec(ctx, "INSERT INTO runs (id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at) "+
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, status = excluded.status, phase = excluded.phase, "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET connector = excluded.connector, kind = excluded.kind, "+
+		"started_by = excluded.started_by, dry_run = excluded.dry_run, lease_epoch = excluded.lease_epoch, started_at = excluded.started_at, status = excluded.status, phase = excluded.phase, "+
 		"plan_hash = excluded.plan_hash, counts = excluded.counts, guard = excluded.guard, incomplete = excluded.incomplete, requests = excluded.requests, "+
 		"error = excluded.error, finished_at = excluded.finished_at",
 		run.ID, run.Connector, run.Kind, run.Trigger, run.DryRun, string(run.Status), run.Phase, run.PlanHash, string(counts), run.Guard,
@@ -52,6 +53,9 @@ func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
 
 // Run returns the run with an id, or the only one whose id begins with it; ErrNotFound.
 func (r reader) Run(ctx context.Context, id string) (identity.Run, error) {
+	if !holdable(id) {
+		return identity.Run{}, ErrNotFound
+	}
 	var rows []runRow
 	if err := r.raw(ctx, runSelect+"WHERE id = ? OR substr(id, 1, ?) = ? ORDER BY CASE WHEN id = ? THEN 0 ELSE 1 END, started_at DESC LIMIT 2",
 		id, len(id), id, id).Scan(&rows).Error; err != nil {
@@ -185,6 +189,9 @@ func (r reader) MarkChange(ctx context.Context, runID string, ord int64, state i
 
 // MarkApplied marks changes as applied.
 func (tx *Tx) MarkApplied(ctx context.Context, runID string, ords []int64) error {
+	if len(ords) == 0 {
+		return nil
+	}
 	b, err := json.Marshal(ords)
 	if err != nil {
 		return err

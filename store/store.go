@@ -44,6 +44,11 @@ func (r reader) raw(ctx context.Context, statement string, args ...any) *gorm.DB
 }
 
 func (r reader) exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	for _, arg := range args {
+		if s, ok := arg.(string); ok && !holdable(s) {
+			return 0, ErrText
+		}
+	}
 	result := r.db.WithContext(ctx).Exec(statement, args...)
 	return result.RowsAffected, translate(result.Error)
 }

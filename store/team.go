@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -41,6 +39,9 @@ func (r reader) Teams(ctx context.Context) ([]identity.Team, error) {
 
 // TeamByName returns the team with a name, compared without case; ErrNotFound.
 func (r reader) TeamByName(ctx context.Context, name string) (identity.Team, error) {
+	if !holdable(name) {
+		return identity.Team{}, ErrNotFound
+	}
 	var rows []teamRow
 	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams WHERE name_key = ?", identity.Normalize(name)).Scan(&rows).Error
 	if err != nil {
@@ -143,7 +144,7 @@ func (tx *Tx) DeleteGrant(ctx context.Context, g identity.Grant) (bool, error) {
 // EffectiveGrants returns every reason for every role of a user, one grant each, in the order of team, role and kind,
 // whether the user is active or not: an inactive user's grants are suspended, not gone.
 func (r reader) EffectiveGrants(ctx context.Context, userID string) ([]identity.Grant, error) {
-	if uuid.Validate(userID) != nil {
+	if !isID(userID) {
 		return nil, ErrNotFound
 	}
 	var rows []identity.Grant
@@ -187,6 +188,13 @@ func (r reader) PrivilegedUsers(ctx context.Context, userIDs []string) (map[stri
 // LocalAdmins returns the ids of the active local accounts that are admin on the root team: break glass. The rows stay
 // as they are until the transaction ends.
 func (tx *Tx) LocalAdmins(ctx context.Context) ([]string, error) {
+	// One transaction at a time, from here to its end: of two that each take a different admin's role away, both would
+	// see the other admin still there. The rows themselves are locked too, for the ways that do not ask here.
+	if tx.d.postgres() {
+		if _, err := tx.exec(ctx, "SELECT FROM teams WHERE id = ? FOR NO KEY UPDATE", identity.RootTeamID); err != nil {
+			return nil, fmt.Errorf("lock the root team: %w", err)
+		}
+	}
 	var ids []string
 	err := tx.raw(ctx, "SELECT id FROM users WHERE origin = 'local' AND active AND deleted_at IS NULL AND id IN ("+
 		"SELECT user_id FROM effective_grants WHERE team_id = ? AND role = ?) ORDER BY seq"+tx.d.forUpdate(),

@@ -46,7 +46,7 @@ const userColumnList = "id, seq, user_name, external_id, active, origin, source,
 // userInsert are the columns that values gives, in its order.
 var userInsert = []string{
 	"id", "user_name", "user_name_key", "external_id", "active", "origin", "source", "source_id", "display_name",
-	"email", "email_key", "document", "roles", "fingerprint", "key_hi", "key_lo", "version", "created_at",
+	"display_name_key", "email", "email_key", "document", "roles", "fingerprint", "key_hi", "key_lo", "version", "created_at",
 	"updated_at", "last_push_at", "observed_at", "deleted_at", "reason",
 }
 
@@ -119,10 +119,10 @@ func userValues(u *identity.User) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write user %s: document: %w", u.ID, err)
 	}
-	key, email := u.MemberKey(), u.Email()
+	key, name, email := u.MemberKey(), u.DisplayName(), u.Email()
 	return []any{
 		u.ID, u.UserName, identity.Normalize(u.UserName), u.ExternalID, u.Active, string(u.Origin), u.Source,
-		u.SourceID, u.DisplayName(), email, identity.Normalize(email), document, encodeRoles(u.Roles),
+		u.SourceID, name, identity.Normalize(name), email, identity.Normalize(email), document, encodeRoles(u.Roles),
 		fingerprintBytes(u.Fingerprint), key.Hi, key.Lo, u.Version, stamp(u.Created), stamp(u.LastModified),
 		utc(u.LastPushAt), utc(u.ObservedAt), utc(u.DeletedAt), u.Reason,
 	}, nil
@@ -138,10 +138,7 @@ func (tx *Tx) InsertUsers(ctx context.Context, users []identity.User) error {
 		}
 		rows[i] = values
 	}
-	if err := tx.insertRows(ctx, "users", userInsert, rows); err != nil {
-		return err
-	}
-	return nil
+	return tx.insertRows(ctx, "users", userInsert, rows)
 }
 
 var userUpdate = "UPDATE users SET " + strings.Join(userInsert[1:], " = ?, ") + " = ? WHERE id = ? AND version = ?"
@@ -186,7 +183,7 @@ func (tx *Tx) markSeen(ctx context.Context, table string, seen []identity.Seen) 
 
 // User returns the user with an id, deleted ones too; ErrNotFound.
 func (r reader) User(ctx context.Context, id string) (identity.User, error) {
-	if uuid.Validate(id) != nil {
+	if !isID(id) {
 		return identity.User{}, ErrNotFound
 	}
 	return r.oneUser(ctx, "id = ?", id)
@@ -194,12 +191,15 @@ func (r reader) User(ctx context.Context, id string) (identity.User, error) {
 
 // UserByName returns the user with a userName, compared without case, deleted ones too; ErrNotFound.
 func (r reader) UserByName(ctx context.Context, name string) (identity.User, error) {
+	if !holdable(name) {
+		return identity.User{}, ErrNotFound
+	}
 	return r.oneUser(ctx, "user_name_key = ?", identity.Normalize(name))
 }
 
 // LockUser is User, and keeps others from changing the row until the transaction ends.
 func (tx *Tx) LockUser(ctx context.Context, id string) (identity.User, error) {
-	if uuid.Validate(id) != nil {
+	if !isID(id) {
 		return identity.User{}, ErrNotFound
 	}
 	return tx.oneUser(ctx, "id = ?"+tx.d.forUpdate(), id)
@@ -287,10 +287,16 @@ func (tx *Tx) LockUsers(ctx context.Context, ids []string) (map[string]identity.
 	return byID, nil
 }
 
+// isID tells whether s is an id as this package writes it. Ids are compared exactly, and PostgreSQL would read other
+// spellings of a UUID as the same one, or refuse what is none.
+func isID(s string) bool {
+	return len(s) == 36 && uuid.Validate(s) == nil && s == strings.ToLower(s)
+}
+
 func validIDs(ids []string) []string {
 	valid := make([]string, 0, len(ids))
 	for _, id := range ids {
-		if uuid.Validate(id) == nil {
+		if isID(id) {
 			valid = append(valid, id)
 		}
 	}

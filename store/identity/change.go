@@ -57,9 +57,9 @@ type Change struct {
 	Reason   string
 	State    ChangeState
 
-	MemberSourceID string // ObjectMember: the user's immutable id
-	MemberID       string // ObjectMember: the user's id, where it is held
-	Version        int64  // version of the held row that the change was planned with; 0 when there is none
+	MemberSourceID string      // ObjectMember: the user's immutable id
+	MemberID       string      // ObjectMember: the user's id, where it is held
+	Version        int64       // version of the held row that the change was planned with; 0 when there is none
 	Absent         bool        // planned because the source no longer lists the object
 	Status         Status      // ObjectUser: what the source states of the account
 	Fingerprint    Fingerprint // of the record that states the change; zero when absence does

@@ -10,6 +10,7 @@ CREATE TABLE users (
     source        text NOT NULL DEFAULT '',
     source_id     text NOT NULL DEFAULT '',
     display_name  text NOT NULL DEFAULT '',
+    display_name_key text NOT NULL DEFAULT '',
     email         text NOT NULL DEFAULT '',
     email_key     text NOT NULL DEFAULT '',
     document      text NOT NULL DEFAULT '{}',
@@ -29,7 +30,7 @@ CREATE UNIQUE INDEX users_source_id ON users (source, source_id) WHERE source_id
 CREATE UNIQUE INDEX users_external_id ON users (source, external_id) WHERE external_id <> '';
 CREATE INDEX users_external ON users (external_id) WHERE external_id <> '';
 CREATE INDEX users_email ON users (email_key) WHERE email_key <> '';
-CREATE INDEX users_display_name ON users (lower(display_name));
+CREATE INDEX users_display_name ON users (display_name_key);
 CREATE INDEX users_updated ON users (updated_at);
 CREATE INDEX users_source_seq ON users (source, seq) WHERE active;
 CREATE INDEX users_inactive ON users (seq) WHERE NOT active;
@@ -203,6 +204,7 @@ CREATE TABLE audit_events (
     reason     text NOT NULL
 );
 CREATE INDEX audit_events_object ON audit_events (object_id, seq);
+CREATE INDEX audit_events_run ON audit_events (run_id, seq) WHERE run_id <> '';
 CREATE INDEX audit_events_at ON audit_events (at);
 
 CREATE TABLE outbox (

@@ -1,0 +1,346 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// MemberOpKind is what a MemberOp does.
+type MemberOpKind string
+
+// Kinds of member operation.
+const (
+	MembersAdd    MemberOpKind = "add"
+	MembersRemove MemberOpKind = "remove"
+	MembersSet    MemberOpKind = "set" // exactly these; none empties the group
+)
+
+// MemberOp changes the members of a group by user ids.
+type MemberOp struct {
+	Op  MemberOpKind
+	IDs []string
+}
+
+// GroupChange is what a SCIM client asks to change in a group; nil and empty fields ask nothing.
+type GroupChange struct {
+	DisplayName *string
+	ExternalID  *string
+	Attributes  func(identity.Attributes) // edits a copy in place; may run twice
+	Members     []MemberOp                // in this order
+}
+
+// CreateGroup makes the group that a SCIM client posts, with its team and what the mapping grants. A taken name is a
+// *store.DuplicateError, a member who is nobody an *UnknownMemberError, and then nothing is made.
+func (a *Applier) CreateGroup(ctx context.Context, by identity.Actor, source string, g identity.Group, members []string) (identity.Group, error) {
+	var result identity.Group
+	err := a.inTx(ctx, by, func(c *change) error {
+		after := g
+		after.ID, after.Fingerprint, after.LastPushAt = c.newID(), identity.Fingerprint{}, c.now
+		ownGroup(&after, source)
+		if err := c.insertGroup(ctx, &after, ""); err != nil {
+			return err
+		}
+		if len(members) > 0 {
+			if _, err := c.changeMembers(ctx, &after, []MemberOp{{MembersAdd, members}}); err != nil {
+				return err
+			}
+		}
+		var err error
+		result, err = c.tx.Group(ctx, after.ID)
+		return err
+	})
+	return result, err
+}
+
+func ownGroup(g *identity.Group, source string) {
+	if g.Source == "" || pushed(g.Source) {
+		g.Source = source
+	}
+	if g.Source == source && !pushed(source) && g.ExternalID != "" {
+		g.SourceID = g.ExternalID
+	}
+}
+
+// insertGroup writes a new group, its team and its grants.
+func (c *change) insertGroup(ctx context.Context, g *identity.Group, reason string) error {
+	g.Version, g.Created, g.LastModified = 1, c.now, c.now
+	if err := c.tx.InsertGroup(ctx, g); err != nil {
+		return err
+	}
+	c.event(identity.Event{
+		Type: identity.EventGroupCreated, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Reason: reason,
+		Fields: []identity.FieldChange{{Path: "displayName", After: g.DisplayName}},
+	})
+	return c.syncTeam(ctx, g)
+}
+
+// syncTeam gives a group its team, under the group's name, and makes its grants what the mapping says. A local team of
+// that name becomes the group's; the root team and another group's never do.
+func (c *change) syncTeam(ctx context.Context, g *identity.Group) error {
+	name := g.DisplayName
+	team, err := c.tx.TeamByName(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		team = identity.Team{Created: c.now}
+	case err != nil:
+		return err
+	case team.ID == identity.RootTeamID || team.GroupID != "" && team.GroupID != g.ID:
+		name += " (group " + g.ID[:8] + ")"
+		team = identity.Team{Created: c.now}
+	}
+	if g.TeamID != "" && team.ID != g.TeamID {
+		if team.ID != "" {
+			// The group was renamed to a local team's name: both keep their own.
+			name += " (group " + g.ID[:8] + ")"
+		}
+		team = identity.Team{ID: g.TeamID, Created: c.now}
+	}
+	if team.ID == "" {
+		team.ID = c.newID()
+	}
+	team.Name, team.GroupID, g.TeamID = name, g.ID, team.ID
+	if err := c.tx.PutTeam(ctx, team); err != nil {
+		return err
+	}
+	return c.syncGroupGrants(ctx, g, team.Name)
+}
+
+// syncGroupGrants makes what a group grants what the mapping says.
+func (c *change) syncGroupGrants(ctx context.Context, g *identity.Group, ownTeam string) error {
+	held, err := c.tx.GroupGrants(ctx, []string{g.ID})
+	if err != nil {
+		return err
+	}
+	add, remove := GrantDrift(held[g.ID], c.mapping.Grants(g, ownTeam))
+	for _, want := range add {
+		team, err := c.team(ctx, want.Team)
+		if err != nil {
+			return err
+		}
+		if err := c.tx.AddGroupGrant(ctx, store.GroupGrant{GroupID: g.ID, TeamID: team.ID, Role: want.Role}); err != nil {
+			return err
+		}
+		c.event(identity.Event{Type: identity.EventGrantAdded, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Reason: want.Role + " on " + team.Name})
+	}
+	if len(remove) == 0 {
+		return nil
+	}
+	return c.guarded(ctx, func() error {
+		for _, have := range remove {
+			if err := c.tx.RemoveGroupGrant(ctx, have); err != nil {
+				return err
+			}
+			c.event(identity.Event{Type: identity.EventGrantRevoked, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Reason: have.Role + " on " + have.TeamName})
+			if _, err := c.tx.DeleteTeamIfUnused(ctx, have.TeamID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// GrantDrift lists what a group should grant and does not, and what it grants and should not.
+func GrantDrift(held []store.GroupGrant, want []identity.TeamRole) (add []identity.TeamRole, remove []store.GroupGrant) {
+	same := func(h store.GroupGrant, w identity.TeamRole) bool {
+		return h.Role == w.Role && identity.Normalize(h.TeamName) == identity.Normalize(w.Team)
+	}
+	for _, w := range want {
+		if !slices.ContainsFunc(held, func(h store.GroupGrant) bool { return same(h, w) }) {
+			add = append(add, w)
+		}
+	}
+	for _, h := range held {
+		if !slices.ContainsFunc(want, func(w identity.TeamRole) bool { return same(h, w) }) {
+			remove = append(remove, h)
+		}
+	}
+	return add, remove
+}
+
+// team returns the team that a mapping names, making a local one where there is none.
+func (c *change) team(ctx context.Context, name string) (identity.Team, error) {
+	team, err := c.tx.TeamByName(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		team = identity.Team{ID: c.newID(), Name: strings.TrimSpace(name), Created: c.now}
+		err = c.tx.PutTeam(ctx, team)
+	}
+	return team, err
+}
+
+// ChangeGroup changes a group as a SCIM client asks. ifVersion is the version that the client saw, or 0 for any; another
+// one held is store.ErrStale. Members are deltas: none is loaded, and adding costs the same in every group.
+func (a *Applier) ChangeGroup(ctx context.Context, by identity.Actor, source, id string, ifVersion int64, g GroupChange) (identity.Group, error) {
+	var result identity.Group
+	err := a.inTx(ctx, by, func(c *change) error {
+		held, err := c.tx.LockGroup(ctx, id)
+		if err != nil {
+			return err
+		}
+		if ifVersion != 0 && held.Version != ifVersion {
+			return store.ErrStale
+		}
+		after := held
+		after.Attributes = held.Attributes.Clone()
+		if g.DisplayName != nil {
+			after.DisplayName = *g.DisplayName
+		}
+		if g.ExternalID != nil {
+			after.ExternalID = *g.ExternalID
+		}
+		if g.Attributes != nil {
+			if after.Attributes == nil {
+				after.Attributes = identity.Attributes{}
+			}
+			g.Attributes(after.Attributes)
+		}
+		ownGroup(&after, source)
+		after.LastPushAt, after.Fingerprint = c.now, identity.Fingerprint{}
+		if err := c.writeGroup(ctx, &held, &after, g.Members, ""); err != nil {
+			return err
+		}
+		result, err = c.tx.Group(ctx, id)
+		return err
+	})
+	return result, err
+}
+
+// writeGroup writes a group's next state and its member operations; where nothing differs, nothing is written.
+func (c *change) writeGroup(ctx context.Context, held, after *identity.Group, members []MemberOp, reason string) error {
+	fields := compareGroups(held, after)
+	moved := false
+	if len(members) > 0 {
+		var err error
+		if moved, err = c.changeMembers(ctx, after, members); err != nil {
+			return err
+		}
+	}
+	if len(fields) == 0 && !moved && held.Source == after.Source && held.SourceID == after.SourceID {
+		return nil
+	}
+	after.Version, after.LastModified = held.Version+1, c.now
+	if err := c.tx.UpdateGroup(ctx, after, held.Version); err != nil {
+		return err
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	c.event(identity.Event{Type: identity.EventGroupUpdated, Object: identity.ObjectGroup, ObjectID: after.ID, Name: after.DisplayName, Fields: fields, Reason: reason})
+	return c.syncTeam(ctx, after)
+}
+
+func compareGroups(a, b *identity.Group) []identity.FieldChange {
+	return identity.Compare(
+		&identity.User{Attributes: withName(a), ExternalID: a.ExternalID},
+		&identity.User{Attributes: withName(b), ExternalID: b.ExternalID})
+}
+
+func withName(g *identity.Group) identity.Attributes {
+	attributes := identity.Attributes{"displayName": g.DisplayName}
+	for key, value := range g.Attributes {
+		attributes[key] = value
+	}
+	return attributes
+}
+
+// changeMembers runs member operations in order and tells whether any changed something.
+func (c *change) changeMembers(ctx context.Context, g *identity.Group, ops []MemberOp) (bool, error) {
+	moved := false
+	for _, op := range ops {
+		var added, removed []string
+		run := func() (err error) {
+			switch op.Op {
+			case MembersRemove:
+				removed, err = c.tx.RemoveMembers(ctx, g.ID, uuids(op.IDs))
+				return err
+			case MembersSet:
+				if removed, err = c.tx.KeepMembers(ctx, g.ID, uuids(op.IDs)); err != nil {
+					return err
+				}
+			}
+			added, err = c.tx.AddMembers(ctx, g.ID, op.IDs)
+			return err
+		}
+		var err error
+		if op.Op == MembersAdd || op.Op == MembersSet {
+			unknown, err := c.tx.UnknownUsers(ctx, op.IDs)
+			if err != nil {
+				return false, err
+			}
+			if len(unknown) > 0 {
+				return false, &UnknownMemberError{unknown}
+			}
+		}
+		if op.Op == MembersAdd {
+			err = run()
+		} else {
+			err = c.guarded(ctx, run)
+		}
+		if err != nil {
+			return false, err
+		}
+		c.memberEvents(g, added, removed)
+		moved = moved || len(added) > 0 || len(removed) > 0
+	}
+	return moved, nil
+}
+
+func (c *change) memberEvents(g *identity.Group, added, removed []string) {
+	if len(added) > 0 {
+		c.event(identity.Event{Type: identity.EventMembershipAdded, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Members: added})
+	}
+	if len(removed) > 0 {
+		c.event(identity.Event{Type: identity.EventMembershipRemoved, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Members: removed})
+	}
+}
+
+// uuids leaves out what can be nobody's id.
+func uuids(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return uuid.Validate(id) != nil })
+}
+
+// DeleteGroup removes a group, its grants, and its team unless others hold grants on it; never users.
+func (a *Applier) DeleteGroup(ctx context.Context, by identity.Actor, _, id string, ifVersion int64) error {
+	return a.inTx(ctx, by, func(c *change) error {
+		held, err := c.tx.LockGroup(ctx, id)
+		if err != nil {
+			return err
+		}
+		if ifVersion != 0 && held.Version != ifVersion {
+			return store.ErrStale
+		}
+		return c.deleteGroup(ctx, &held, "deleted over SCIM")
+	})
+}
+
+func (c *change) deleteGroup(ctx context.Context, held *identity.Group, reason string) error {
+	grants, err := c.tx.GroupGrants(ctx, []string{held.ID})
+	if err != nil {
+		return err
+	}
+	return c.guarded(ctx, func() error {
+		if err := c.tx.DeleteGroup(ctx, held.ID); err != nil {
+			return err
+		}
+		c.event(identity.Event{Type: identity.EventGroupDeleted, Object: identity.ObjectGroup, ObjectID: held.ID, Name: held.DisplayName, Reason: reason})
+		teams := []string{held.TeamID}
+		for _, g := range grants[held.ID] {
+			teams = append(teams, g.TeamID)
+		}
+		for _, team := range teams {
+			if team == "" {
+				continue
+			}
+			if _, err := c.tx.DeleteTeamIfUnused(ctx, team); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
