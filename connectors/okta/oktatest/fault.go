@@ -1,0 +1,248 @@
+package oktatest
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// FaultKind is a way to misbehave.
+type FaultKind string
+
+// Kinds of fault. Those of the first block answer instead of the tenant; the others spoil its answer.
+const (
+	Throttle           FaultKind = "429 with a reset"                    // Limit N, Remaining 0, Reset in a second
+	ThrottleRetryAfter FaultKind = "429 with Retry-After"                // in Delay's place, one second
+	ThrottleBare       FaultKind = "429 without a header"                //
+	ThrottleConcurrent FaultKind = "429 for concurrency"                 // Limit 0, Remaining 0, Reset far away
+	Internal           FaultKind = "500"                                 // E0000009
+	Unavailable        FaultKind = "503"                                 //
+	GatewayTimeout     FaultKind = "504"                                 //
+	GatewayHTML        FaultKind = "502 with HTML"                       //
+	PortalHTML         FaultKind = "200 with HTML"                       // of a proxy or captive portal
+	Empty              FaultKind = "200 without a body"                  //
+	Blank              FaultKind = "200 with blanks"                     //
+	Null               FaultKind = "200 with null"                       //
+	Object             FaultKind = "200 with an object"                  // where a list is due
+	NoContent          FaultKind = "204"                                 //
+	NotModified        FaultKind = "304"                                 //
+	RedirectNowhere    FaultKind = "302 without Location"                //
+	Unauthorized       FaultKind = "401"                                 //
+	Forbidden          FaultKind = "403"                                 //
+	ForbiddenOAuth     FaultKind = "403 with a challenge and no body"    //
+	NotFound           FaultKind = "404 with Okta's body"                //
+	NotFoundHTML       FaultKind = "404 with HTML"                       //
+	Slow               FaultKind = "slow"                                // answers after Delay
+	Truncated          FaultKind = "body cut off, length declared"       //
+	TruncatedSilently  FaultKind = "body cut off, length not declared"   // the connection closes
+	Reset              FaultKind = "connection reset"                    // before the answer
+	Closed             FaultKind = "connection closed"                   // before the answer: EOF
+	RepeatCursor       FaultKind = "next link to the same page"          //
+	NextToStart        FaultKind = "next link to the first page"         //
+	NoNext             FaultKind = "next link dropped"                   //
+	NoLinks            FaultKind = "all links dropped"                   //
+	FoldedLinks        FaultKind = "links folded into one header"        //
+	MalformedLink      FaultKind = "malformed next link"                 //
+	ForeignNext        FaultKind = "next link to another host"           //
+	PlainNext          FaultKind = "next link without TLS"               //
+	DuplicateItem      FaultKind = "an item twice between pages"         //
+	MissingItem        FaultKind = "an item missing between pages"       //
+	WrongClock         FaultKind = "server clock a day behind"           //
+	Gzipped            FaultKind = "body said to be gzip and is not"     //
+	WrongType          FaultKind = "JSON declared as text/plain"         //
+	Garbled            FaultKind = "malformed JSON inside a whole array" //
+)
+
+// Fault is one misbehaviour: the Nth request that it fits (from 1, 0 being 1) and Times-1 more (0 being 1, negative
+// being all) meet it.
+type Fault struct {
+	Kind     FaultKind
+	Endpoint string // one of the endpoints, "" for any
+	Contains string // part of the request's path and query, "" for any
+	Nth      int
+	Times    int
+	Delay    time.Duration // waits before answering, with any kind
+}
+
+// Inject adds a fault. Of several that fit a request, the first one injected wins.
+func (t *Tenant) Inject(f Fault) {
+	t.traffic.mu.Lock()
+	defer t.traffic.mu.Unlock()
+	t.traffic.faults = append(t.traffic.faults, &armed{Fault: f})
+}
+
+// Behave takes all faults away.
+func (t *Tenant) Behave() {
+	t.traffic.mu.Lock()
+	defer t.traffic.mu.Unlock()
+	t.traffic.faults = nil
+}
+
+const tooMany = "API call exceeded rate limit due to too many requests."
+
+// instead returns the answer of a fault that takes the tenant's place.
+func (f *Fault) instead(r *request) (answer, bool) {
+	json := func(status int, body string) (answer, bool) {
+		return answer{status: status, body: []byte(body)}, true
+	}
+	html := func(status int) (answer, bool) {
+		return answer{
+			status: status, header: http.Header{"Content-Type": {"text/html"}},
+			body: []byte("<html><head><title>" + strconv.Itoa(status) + "</title></head><body><center>nginx</center></body></html>"),
+		}, true
+	}
+	switch f.Kind {
+	case Throttle:
+		a := failure(http.StatusTooManyRequests, "E0000047", tooMany)
+		a.header = http.Header{"x-rate-limit-limit": {"600"}, "x-rate-limit-remaining": {"0"}, "x-rate-limit-reset": {strconv.FormatInt(time.Now().Unix()+1, 10)}}
+		return a, true
+	case ThrottleRetryAfter:
+		a := bare(failure(http.StatusTooManyRequests, "E0000047", tooMany))
+		a.header["Retry-After"] = []string{"1"}
+		return a, true
+	case ThrottleBare:
+		return bare(failure(http.StatusTooManyRequests, "E0000047", tooMany)), true
+	case ThrottleConcurrent:
+		a := failure(http.StatusTooManyRequests, "E0000047", tooMany)
+		a.header = http.Header{"x-rate-limit-limit": {"0"}, "x-rate-limit-remaining": {"0"}, "x-rate-limit-reset": {strconv.FormatInt(time.Now().Unix()+60, 10)}}
+		return a, true
+	case Internal:
+		return failure(http.StatusInternalServerError, "E0000009", "Internal Server Error"), true
+	case Unavailable:
+		return html(http.StatusServiceUnavailable)
+	case GatewayTimeout:
+		return html(http.StatusGatewayTimeout)
+	case GatewayHTML:
+		return html(http.StatusBadGateway)
+	case PortalHTML:
+		return html(http.StatusOK)
+	case Empty:
+		return json(http.StatusOK, "")
+	case Blank:
+		return json(http.StatusOK, " \n ")
+	case Null:
+		return json(http.StatusOK, "null")
+	case Object:
+		return json(http.StatusOK, "{}")
+	case NoContent:
+		return json(http.StatusNoContent, "")
+	case NotModified:
+		return json(http.StatusNotModified, "")
+	case RedirectNowhere:
+		return json(http.StatusFound, "")
+	case Unauthorized:
+		return failure(http.StatusUnauthorized, "E0000011", "Invalid token provided: "+r.Header.Get("Authorization")), true
+	case Forbidden:
+		return failure(http.StatusForbidden, "E0000006", "You do not have permission to perform the requested action"), true
+	case ForbiddenOAuth:
+		return answer{status: http.StatusForbidden, header: http.Header{"Www-Authenticate": {
+			`Bearer authorization_uri="` + r.base + `/oauth2/v1/authorize", realm="` + r.base + `", scope="okta.users.read", error="insufficient_scope", error_description="The access token provided does not contain the required scopes."`,
+		}}}, true
+	case NotFound:
+		id := "unknown"
+		if len(r.ids) > 0 {
+			id = r.ids[0]
+		}
+		return notFound(id, "UserGroup"), true
+	case NotFoundHTML:
+		return html(http.StatusNotFound)
+	}
+	return answer{}, false
+}
+
+func bare(a answer) answer {
+	a.header = http.Header{"x-rate-limit-limit": nil, "x-rate-limit-remaining": nil, "x-rate-limit-reset": nil}
+	return a
+}
+
+// spoil changes the answer, or does all the talking and returns true.
+func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
+	h := w.Header()
+	links := h["Link"]
+	next := func(link string) {
+		if a.next != nil {
+			links[1] = link
+		}
+	}
+	switch f.Kind {
+	case RepeatCursor:
+		h["Link"] = append(links[:1:1], "<"+r.base+r.URL.RequestURI()+`>; rel="next"`)
+	case NextToStart:
+		query := r.URL.Query()
+		query.Del("after")
+		h["Link"] = append(links[:1:1], "<"+r.base+r.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+	case NoNext:
+		h["Link"] = links[:min(1, len(links))]
+	case NoLinks:
+		h.Del("Link")
+	case FoldedLinks:
+		h["Link"] = []string{strings.Join(links, ", ")}
+	case MalformedLink:
+		next(`<http://[::1]:namedport/%zz; rel="next"`)
+	case ForeignNext:
+		if a.next != nil {
+			next("<https://login.attacker.test" + a.next.RequestURI() + `>; rel="next"`)
+		}
+	case PlainNext:
+		if a.next != nil {
+			next("<http://" + r.Host + a.next.RequestURI() + `>; rel="next"`)
+		}
+	case WrongClock:
+		h.Set("Date", time.Now().Add(-24*time.Hour).UTC().Format(http.TimeFormat))
+		if reset, err := strconv.ParseInt(h["x-rate-limit-reset"][0], 10, 64); err == nil {
+			h["x-rate-limit-reset"] = []string{strconv.FormatInt(reset-24*3600, 10)}
+		}
+	case Gzipped:
+		h.Set("Content-Encoding", "gzip")
+	case WrongType:
+		h.Set("Content-Type", "text/plain;charset=utf-8")
+	case Garbled:
+		a.body = bytes.Replace(a.body, []byte(`"profile":`), []byte(`"profile";`), 1)
+	case Truncated, TruncatedSilently, Reset, Closed:
+		f.breakOff(w, a)
+		return true
+	}
+	return false
+}
+
+// breakOff ends the connection in the middle.
+func (f *Fault) breakOff(w http.ResponseWriter, a *answer) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	conn, _, err := hijacker.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer conn.Close()
+	if f.Kind == Reset {
+		inner := conn
+		if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			inner = secure.NetConn()
+		}
+		if tcp, ok := inner.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+			_ = tcp.Close()
+		}
+		return
+	}
+	if f.Kind == Closed {
+		return
+	}
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 200 OK\r\n")
+	h := w.Header()
+	if f.Kind == Truncated {
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	} else {
+		h.Set("Connection", "close")
+	}
+	_ = h.Write(&b)
+	b.WriteString("\r\n")
+	b.Write(a.body[:len(a.body)*2/3])
+	_, _ = conn.Write(b.Bytes())
+}
