@@ -24,6 +24,15 @@ var ErrNotInstalled = errors.New(`no PostgreSQL server found (PATH, /usr/lib/pos
 	macOS:           brew install postgresql
 or set ` + Env + ` to the DSN of a server on which databases may be created`)
 
+// Installed returns nil where there is a PostgreSQL to test with, running or to be started; else ErrNotInstalled.
+func Installed() error {
+	if os.Getenv(Env) != "" {
+		return nil
+	}
+	_, err := findBinaries()
+	return err
+}
+
 // Cluster is a running throwaway PostgreSQL cluster. It ends at Stop, or with the process that started it.
 type Cluster struct {
 	dir  string

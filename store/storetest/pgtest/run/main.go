@@ -3,8 +3,8 @@
 //
 //	go run ./store/storetest/pgtest/run -- go test ./...
 //
-// Where IDPSYNC_TEST_POSTGRES is set already, the command runs with that server. With -check it only tells whether a
-// PostgreSQL can be started here, and what to install otherwise.
+// Where IDPSYNC_TEST_POSTGRES is set already, the command runs with that server. With -check it only tells whether there
+// is a PostgreSQL to use, and what to install otherwise.
 package main
 
 import (
@@ -34,6 +34,12 @@ func run(args []string) (status int, err error) {
 	if len(args) == 0 {
 		return 64, errors.New("usage: run -- COMMAND [ARGUMENT...]")
 	}
+	if args[0] == "-check" {
+		if err := pgtest.Installed(); err != nil {
+			return 1, err
+		}
+		return 0, nil
+	}
 	env := os.Environ()
 	if os.Getenv(pgtest.Env) == "" {
 		began := time.Now()
@@ -48,9 +54,6 @@ func run(args []string) (status int, err error) {
 		}()
 		fmt.Fprintf(os.Stderr, "PostgreSQL started in %s\n", time.Since(began).Round(time.Millisecond))
 		env = append(env, pgtest.Env+"="+cluster.DSN())
-	}
-	if args[0] == "-check" {
-		return 0, nil
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = env
