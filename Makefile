@@ -1,0 +1,70 @@
+# make run: see it work.  make test: everything that must hold.  make help: the rest.
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 5s
+# Packages to test, to lint and to measure, for example: make test PKGS=./scim/...
+PKGS ?= ./...
+
+# Runs a command with one throwaway PostgreSQL shared by all test binaries, or with the one in IDPSYNC_TEST_POSTGRES.
+WITH_POSTGRES := go run ./store/storetest/pgtest/run
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/idpsync and bin/fakeidp (no cgo, no dynamic libraries)
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## see it work: a fake tenant, pulled, changed and repaired; then serves until Ctrl-C
+	bin/idpsync demo
+
+.PHONY: demo
+demo: build ## the same, and end
+	bin/idpsync demo --once
+
+.PHONY: test
+test: postgres ## run all tests, on SQLite and on a real PostgreSQL
+	$(WITH_POSTGRES) -- go test -timeout 15m $(PKGS)
+
+.PHONY: test-race
+test-race: postgres ## run all tests with the race detector
+	@command -v gcc >/dev/null || command -v clang >/dev/null || .ci/install gcc libc6-dev
+	CGO_ENABLED=1 $(WITH_POSTGRES) -- go test -race -timeout 15m $(PKGS)
+
+.PHONY: lint
+lint: ## go vet, staticcheck and gofumpt
+	go vet $(PKGS)
+	go tool staticcheck $(PKGS)
+	@unformatted=$$(go tool gofumpt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run: go tool gofumpt -w ."; echo "$$unformatted"; exit 1; fi
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (default 5s)
+	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sort | \
+	while IFS=: read -r file func; do \
+		name=$${func#func }; name=$${name%%(*}; \
+		echo "$$(dirname $$file) $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$(dirname $$file)" </dev/null; \
+	done
+
+.PHONY: bench
+bench: postgres ## measure, and print the figures only
+	@$(WITH_POSTGRES) -- go test -run '^$$' -bench . -benchmem -timeout 60m $(PKGS) | grep -E '^(Benchmark|FAIL|---)' | sed -E 's/[ \t]+/ /g'
+
+.PHONY: golden
+golden: postgres ## write the golden files anew; read the difference before you commit it
+	$(WITH_POSTGRES) -- go test -count=1 $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u) -update
+
+.PHONY: clean
+clean: ## remove what the other targets made
+	rm -rf bin coverage* *.db *.db-*
+	find . -name '*.test' -type f -delete
+
+# Sees that there is a PostgreSQL to test with, and installs one where there is none.
+.PHONY: postgres
+postgres:
+	@$(WITH_POSTGRES) -check 2>/dev/null || { .ci/install postgresql && $(WITH_POSTGRES) -check; }
