@@ -30,7 +30,7 @@ func (tx *Tx) AddMembers(ctx context.Context, groupID string, userIDs []string) 
 	// The users' rows are held: a key that changes in the meantime would be missed by the pairs written here.
 	var added []string
 	err := tx.raw(ctx, "INSERT INTO group_members (group_id, user_id, key_hi, key_lo) "+
-		"SELECT "+tx.uuidParam()+", id, key_hi, key_lo FROM users WHERE "+tx.d.in("id", "uuid")+" ORDER BY seq"+tx.d.forShare()+
+		"SELECT "+tx.d.uuid("?")+", id, key_hi, key_lo FROM users WHERE "+tx.d.in("id", "uuid")+" ORDER BY seq"+tx.d.forShare()+
 		" ON CONFLICT DO NOTHING RETURNING user_id", groupID, tx.d.list(validIDs(userIDs))).Scan(&added).Error
 	if isForeignKey(err) {
 		return nil, ErrNotFound
@@ -50,13 +50,6 @@ func (tx *Tx) AddMembers(ctx context.Context, groupID string, userIDs []string) 
 		return nil, ErrNotFound
 	}
 	return added, nil
-}
-
-func (r reader) uuidParam() string {
-	if r.d.postgres() {
-		return "?::uuid"
-	}
-	return "?"
 }
 
 // RemoveMembers ends these users' membership of a group and returns the ids of those who were members.
@@ -159,22 +152,28 @@ func (r reader) MembersOfGroups(ctx context.Context, groupIDs []string) (map[str
 	return members, nil
 }
 
-// SpoolMembers keeps what a pull stated of memberships that have to be compared one by one.
-func (tx *Tx) SpoolMembers(ctx context.Context, runID, groupSourceID string, userSourceIDs []string) error {
-	rows := make([][]any, len(userSourceIDs))
-	for i, id := range userSourceIDs {
-		rows[i] = []any{runID, groupSourceID, id}
+// SpoolMembers keeps what a pull stated of memberships that have to be compared one by one. What the source states
+// twice is kept once.
+func (r reader) SpoolMembers(ctx context.Context, runID, groupSourceID string, userSourceIDs []string) error {
+	values := "SELECT ?, ?, value FROM json_each(?) WHERE TRUE"
+	if r.d.postgres() {
+		values = "SELECT ?, ?, value FROM unnest(?::text[]) AS t(value)"
 	}
-	return tx.insertRows(ctx, "run_members", []string{"run_id", "group_source_id", "user_source_id"}, rows)
+	_, err := r.exec(ctx, "INSERT INTO run_members (run_id, group_source_id, user_source_id) "+values+" ON CONFLICT DO NOTHING",
+		runID, groupSourceID, r.d.list(userSourceIDs))
+	if err != nil {
+		return fmt.Errorf("spool members: %w", err)
+	}
+	return nil
 }
 
 // DropSpool forgets what was spooled for a run: of one group, or with groupSourceID "" of all.
-func (tx *Tx) DropSpool(ctx context.Context, runID, groupSourceID string) error {
+func (r reader) DropSpool(ctx context.Context, runID, groupSourceID string) error {
 	statement, args := "DELETE FROM run_members WHERE run_id = ?", []any{runID}
 	if groupSourceID != "" {
 		statement, args = statement+" AND group_source_id = ?", append(args, groupSourceID)
 	}
-	_, err := tx.exec(ctx, statement, args...)
+	_, err := r.exec(ctx, statement, args...)
 	return err
 }
 
@@ -189,22 +188,19 @@ type MemberDrift struct {
 // run's journal is about to create or adopt. Others whom the source lists are not provisioned, and left out. They come
 // in the order of the source's ids, after one, at most limit of them. groupID is "" for a group yet to be created.
 func (r reader) MissingMembers(ctx context.Context, runID, source, groupSourceID, groupID, after string, limit int) ([]MemberDrift, error) {
-	var rows []MemberDrift
-	held, args := "", []any{source}
+	statement := "SELECT s.user_source_id, coalesce(CAST(u.id AS text), c.object_id) AS user_id, coalesce(u.user_name, c.name) AS user_name FROM run_members s " +
+		"LEFT JOIN users u ON u.source = ? AND u.source_id = s.user_source_id AND u.source_id <> '' " +
+		// A journaled change names the user where the row is held under another source so far, or not yet.
+		"LEFT JOIN run_changes c ON u.id IS NULL AND c.run_id = s.run_id AND c.ord = (SELECT min(o.ord) FROM run_changes o " +
+		"WHERE o.run_id = s.run_id AND o.object = 'user' AND o.source_id = s.user_source_id AND o.op <> 'conflict') " +
+		"WHERE s.run_id = ? AND s.group_source_id = ? AND s.user_source_id > ? AND (u.id IS NOT NULL OR c.run_id IS NOT NULL)"
+	args := []any{source, runID, groupSourceID, after}
 	if groupID != "" {
-		held = " AND NOT EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = ? AND m.user_id = u.id)"
-	}
-	args = append(args, runID, groupSourceID, after)
-	if groupID != "" {
+		statement += " AND NOT EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = ? AND m.user_id = coalesce(u.id, " + r.d.uuid("nullif(c.object_id, '')") + "))"
 		args = append(args, groupID)
 	}
-	args = append(args, limit)
-	// A journaled change names the user too where the row is held under another source so far.
-	err := r.raw(ctx, "SELECT s.user_source_id, CAST(coalesce(u.id, NULL) AS text) AS user_id, coalesce(u.user_name, c.name) AS user_name FROM run_members s "+
-		"LEFT JOIN users u ON u.source = ? AND u.source_id = s.user_source_id AND u.source_id <> '' "+
-		"LEFT JOIN run_changes c ON u.id IS NULL AND c.run_id = s.run_id AND c.object = 'user' AND c.source_id = s.user_source_id AND c.op <> 'conflict' "+
-		"WHERE s.run_id = ? AND s.group_source_id = ? AND s.user_source_id > ? AND (u.id IS NOT NULL OR c.run_id IS NOT NULL)"+held+
-		" ORDER BY s.user_source_id LIMIT ?", args...).Scan(&rows).Error
+	var rows []MemberDrift
+	err := r.raw(ctx, statement+" ORDER BY s.user_source_id LIMIT ?", append(args, limit)...).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("compare members: %w", err)
 	}
@@ -212,17 +208,20 @@ func (r reader) MissingMembers(ctx context.Context, runID, source, groupSourceID
 }
 
 // ExtraMembers returns members of a group that were not spooled, in the order of their ids, after one, at most limit.
+// Whom the run's journal is about to adopt counts as spooled when the source lists that person.
 func (r reader) ExtraMembers(ctx context.Context, runID, source, groupSourceID, groupID, after string, limit int) ([]MemberDrift, error) {
-	var rows []MemberDrift
-	args := []any{runID, groupSourceID, source, groupID}
-	page := ""
+	statement := "SELECT CASE WHEN u.source = ? THEN u.source_id ELSE '' END AS user_source_id, u.id AS user_id, u.user_name FROM group_members m JOIN users u ON u.id = m.user_id " +
+		"LEFT JOIN run_members s ON s.run_id = ? AND s.group_source_id = ? AND s.user_source_id = u.source_id AND u.source = ? AND u.source_id <> '' " +
+		"WHERE m.group_id = ? AND s.run_id IS NULL AND NOT EXISTS (SELECT 1 FROM run_changes c " +
+		"JOIN run_members a ON a.run_id = c.run_id AND a.group_source_id = ? AND a.user_source_id = c.source_id " +
+		"WHERE c.run_id = ? AND c.object = 'user' AND c.op <> 'conflict' AND c.object_id <> '' AND c.object_id = CAST(u.id AS text))"
+	args := []any{source, runID, groupSourceID, source, groupID, groupSourceID, runID}
 	if after != "" {
-		page = " AND m.user_id > ?"
+		statement += " AND m.user_id > ?"
 		args = append(args, after)
 	}
-	err := r.raw(ctx, "SELECT u.source_id AS user_source_id, u.id AS user_id, u.user_name FROM group_members m JOIN users u ON u.id = m.user_id "+
-		"LEFT JOIN run_members s ON s.run_id = ? AND s.group_source_id = ? AND s.user_source_id = u.source_id AND u.source = ? AND u.source_id <> '' "+
-		"WHERE m.group_id = ? AND s.run_id IS NULL"+page+" ORDER BY m.user_id LIMIT ?", append(args, limit)...).Scan(&rows).Error
+	var rows []MemberDrift
+	err := r.raw(ctx, statement+" ORDER BY m.user_id LIMIT ?", append(args, limit)...).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("compare members: %w", err)
 	}

@@ -43,8 +43,8 @@ func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
 		"started_by = excluded.started_by, dry_run = excluded.dry_run, lease_epoch = excluded.lease_epoch, started_at = excluded.started_at, status = excluded.status, phase = excluded.phase, "+
 		"plan_hash = excluded.plan_hash, counts = excluded.counts, guard = excluded.guard, incomplete = excluded.incomplete, requests = excluded.requests, "+
 		"error = excluded.error, finished_at = excluded.finished_at",
-		run.ID, run.Connector, run.Kind, run.Trigger, run.DryRun, string(run.Status), run.Phase, run.PlanHash, string(counts), run.Guard,
-		run.Incomplete, run.Requests, run.Error, run.LeaseEpoch, stamp(run.Started), utc(run.Finished))
+		run.ID, run.Connector, run.Kind, run.Trigger, run.DryRun, string(run.Status), run.Phase, run.PlanHash, string(counts), legible(run.Guard),
+		legible(run.Incomplete), run.Requests, legible(run.Error), run.LeaseEpoch, stamp(run.Started), utc(run.Finished))
 	if err != nil {
 		return fmt.Errorf("write run %s: %w", run.ID, err)
 	}
@@ -110,8 +110,8 @@ func (tx *Tx) InsertChanges(ctx context.Context, changes []identity.Change) erro
 			return fmt.Errorf("journal %s %s: %w", c.Object, c.Op, err)
 		}
 		rows[i] = []any{
-			c.RunID, c.Ord, string(c.Object), string(c.Op), c.SourceID, c.ID, c.Name, c.MemberSourceID, c.MemberID,
-			fields, c.Reason, string(c.State), c.Version, c.Absent, string(c.Status), fingerprintBytes(c.Fingerprint),
+			c.RunID, c.Ord, string(c.Object), string(c.Op), c.SourceID, c.ID, legible(c.Name), c.MemberSourceID, c.MemberID,
+			fields, legible(c.Reason), string(c.State), c.Version, c.Absent, string(c.Status), fingerprintBytes(c.Fingerprint),
 			utc(c.ReadAt),
 		}
 	}
@@ -183,7 +183,7 @@ func texts[T ~string](list []T) []string {
 
 // MarkChange writes the state and reason that a change of the journal came to.
 func (r reader) MarkChange(ctx context.Context, runID string, ord int64, state identity.ChangeState, reason string) error {
-	_, err := r.exec(ctx, "UPDATE run_changes SET state = ?, reason = ? WHERE run_id = ? AND ord = ?", string(state), reason, runID, ord)
+	_, err := r.exec(ctx, "UPDATE run_changes SET state = ?, reason = ? WHERE run_id = ? AND ord = ?", string(state), legible(reason), runID, ord)
 	return err
 }
 

@@ -104,6 +104,9 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 // Close closes the database.
 func (s *Store) Close() error { return s.sql.Close() }
 
+// DB returns the connection pool, for its statistics and for tests that work behind the store's back.
+func (s *Store) DB() *sql.DB { return s.sql }
+
 // Dialect returns "postgres" or "sqlite".
 func (s *Store) Dialect() string { return s.d.name }
 

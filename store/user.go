@@ -89,6 +89,9 @@ func encodeAttributes(a identity.Attributes) (string, error) {
 		return "{}", nil
 	}
 	b, err := json.Marshal(a)
+	if err == nil && holdsNUL(string(b)) {
+		err = ErrText
+	}
 	return string(b), err
 }
 

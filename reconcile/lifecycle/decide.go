@@ -168,7 +168,7 @@ func Correlate(r *identity.Record, source string, candidates []identity.User, pr
 		return Match{Conflict: fmt.Sprintf("two accounts may be meant: %s and %s", describe(matched[0]), describe(matched[1]))}
 	}
 	c := matched[0]
-	owned := c.Source != "" && c.Source != source && !pushed(c.Source)
+	owned := c.Source != "" && c.Source != source && !Pushed(c.Source)
 	switch {
 	case owned:
 		return Match{Conflict: fmt.Sprintf("%s is owned by %s", describe(c), c.Source)}
@@ -186,8 +186,8 @@ func Correlate(r *identity.Record, source string, candidates []identity.User, pr
 
 func describe(u *identity.User) string { return fmt.Sprintf("%s (%s)", u.UserName, u.ID) }
 
-// pushed tells whether a source is a SCIM key that is bound to no connector.
-func pushed(source string) bool { return strings.HasPrefix(source, "scim:") }
+// Pushed tells whether a source is a SCIM key that is bound to no connector.
+func Pushed(source string) bool { return strings.HasPrefix(source, "scim:") }
 
 func recordNames(r *identity.Record) map[string]bool {
 	names := map[string]bool{}

@@ -60,10 +60,10 @@ func (a *Applier) CreateGroup(ctx context.Context, by identity.Actor, source str
 }
 
 func ownGroup(g *identity.Group, source string) {
-	if g.Source == "" || pushed(g.Source) {
+	if g.Source == "" || Pushed(g.Source) {
 		g.Source = source
 	}
-	if g.Source == source && !pushed(source) && g.ExternalID != "" {
+	if g.Source == source && !Pushed(source) && g.ExternalID != "" {
 		g.SourceID = g.ExternalID
 	}
 }

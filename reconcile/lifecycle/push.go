@@ -93,10 +93,10 @@ func keepHeld(after, held *identity.User) {
 // own makes source the owner of a user who has none or only a SCIM key. Under a connector, the externalId that is
 // pushed is the immutable id by which the connector pulls the same person.
 func own(u *identity.User, source string) {
-	if u.Source == "" || pushed(u.Source) {
+	if u.Source == "" || Pushed(u.Source) {
 		u.Source = source
 	}
-	if u.Source == source && !pushed(source) && u.ExternalID != "" {
+	if u.Source == source && !Pushed(source) && u.ExternalID != "" {
 		u.SourceID = u.ExternalID
 	}
 }

@@ -1,0 +1,217 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/idpsync/idpsync/connectors"
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// groupGrants plans what one group's grants differ in from the mapping.
+func (w *work) groupGrants(ctx context.Context, g *identity.Group, team string) error {
+	held, err := w.store.GroupGrants(ctx, []string{g.ID})
+	if err != nil {
+		return err
+	}
+	add, remove := lifecycle.GrantDrift(held[g.ID], w.applier.Mapping().Grants(g, team))
+	change := func(op identity.Op, before, after any) identity.Change {
+		return identity.Change{
+			Object: identity.ObjectGrant, Op: op, SourceID: g.SourceID, ID: g.ID, Name: g.DisplayName, Version: g.Version,
+			Reason: "role mapping", State: identity.StatePlanned, ReadAt: w.run.Started,
+			Fields: []identity.FieldChange{{Path: "grants", Before: before, After: after}},
+		}
+	}
+	for _, want := range add {
+		if err := w.add(ctx, change(identity.OpAdd, nil, want.Team+":"+want.Role)); err != nil {
+			return err
+		}
+	}
+	for _, have := range remove {
+		if err := w.add(ctx, change(identity.OpRemove, have.TeamName+":"+have.Role, nil)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guard stages removals that are too many.
+func (w *work) guard(ctx context.Context) error {
+	verdict := w.req.Source.Guard.Check(w.tally)
+	if !verdict.Held() {
+		return nil
+	}
+	w.run.Guard = verdict.String()
+	for object := range verdict {
+		n, err := w.store.StageChanges(ctx, w.run.ID, object)
+		if err != nil {
+			return err
+		}
+		w.run.Counts.Held += n
+	}
+	return nil
+}
+
+// verifyParallel is the number of people who are read by id at the same time.
+const verifyParallel = 4
+
+// verify reads everybody again who is about to be deactivated for absence. Only evidence that the person left counts;
+// an error means keep.
+func (w *work) verify(ctx context.Context) error {
+	query := store.ChangeQuery{
+		RunID: w.run.ID, Objects: []identity.Object{identity.ObjectUser}, Ops: []identity.Op{identity.OpDeactivate},
+		States: []identity.ChangeState{identity.StatePlanned}, Limit: 500,
+	}
+	failures := 0
+	var mu sync.Mutex
+	for {
+		page, err := w.store.Changes(ctx, query)
+		if err != nil {
+			return err
+		}
+		group, ctx2 := errgroup.WithContext(ctx)
+		group.SetLimit(verifyParallel)
+		for i := range page {
+			c := &page[i]
+			if !c.Absent {
+				continue
+			}
+			group.Go(func() error {
+				state, reason, failed := w.absence(ctx2, c.SourceID)
+				if err := context.Cause(ctx2); err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if failed {
+					failures++
+				}
+				if state == identity.StateSkipped {
+					w.hash.Remove(c)
+					w.run.Counts.Skipped++
+					w.run.Counts.Changes["user.deactivate"]--
+				}
+				return w.store.MarkChange(ctx2, w.run.ID, c.Ord, state, reason)
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		if len(page) < query.Limit {
+			break
+		}
+		query.After = page[len(page)-1].Ord
+	}
+	if failures > 0 {
+		w.incomplete(fmt.Sprintf("%d absent users could not be read by id and were kept", failures))
+	}
+	if w.run.Counts.Changes["user.deactivate"] == 0 {
+		delete(w.run.Counts.Changes, "user.deactivate")
+	}
+	w.run.PlanHash = w.hash.String()
+	return nil
+}
+
+// absence reads one person by id and says whether the absence stands.
+func (w *work) absence(ctx context.Context, sourceID string) (state identity.ChangeState, reason string, failed bool) {
+	r, err := w.req.Source.Connector.User(ctx, sourceID)
+	switch {
+	case errors.Is(err, connectors.ErrNotFound):
+		return identity.StatePlanned, "absent, not found by id", false
+	case err != nil:
+		return identity.StateSkipped, "kept: could not be read by id: " + err.Error(), true
+	case r.Status == identity.StatusGone, r.Status == identity.StatusInactive:
+		return identity.StatePlanned, "absent, " + r.RawStatus + " when read by id", false
+	}
+	return identity.StateSkipped, fmt.Sprintf("kept: still %s when read by id", r.RawStatus), false
+}
+
+// apply carries the plan out, in an order in which everything finds what it refers to: gone groups give their names
+// free first, people exist before they become members, and who leaves goes last.
+func (w *work) apply(ctx context.Context) error {
+	if w.run.DryRun {
+		return nil
+	}
+	total := w.run.Counts.Planned() - w.run.Counts.Held
+	for _, step := range []struct {
+		object identity.Object
+		ops    []identity.Op
+		batch  int
+	}{
+		{identity.ObjectGroup, []identity.Op{identity.OpDelete}, 50},
+		{identity.ObjectUser, []identity.Op{identity.OpCreate, identity.OpUpdate, identity.OpReactivate, identity.OpConvert}, 500},
+		{identity.ObjectUser, []identity.Op{identity.OpDeactivate}, 100},
+		{identity.ObjectGroup, []identity.Op{identity.OpUpdate, identity.OpCreate}, 50},
+		{identity.ObjectGrant, nil, 100},
+		{identity.ObjectMember, nil, 2000},
+	} {
+		query := store.ChangeQuery{
+			RunID: w.run.ID, Objects: []identity.Object{step.object}, Ops: step.ops,
+			States: []identity.ChangeState{identity.StatePlanned}, Limit: step.batch,
+		}
+		if err := w.applyAll(ctx, query, total); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retryMost bounds the changes that are tried a second time.
+const retryMost = 1000
+
+// applyAll applies what a query selects, batch by batch. What failed for a name that was taken is tried once more at
+// the end: its owner may have given it up meanwhile.
+func (w *work) applyAll(ctx context.Context, query store.ChangeQuery, total int) error {
+	var again []identity.Change
+	for {
+		page, err := w.store.Changes(ctx, query)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		failed, err := w.applyBatch(ctx, page)
+		if err != nil {
+			return err
+		}
+		again = append(again, failed[:min(len(failed), retryMost-len(again))]...)
+		w.progress(w.run.Counts.Applied, total)
+		query.After = page[len(page)-1].Ord
+		if len(page) < query.Limit {
+			break
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	w.run.Counts.Failed -= len(again)
+	_, err := w.applyBatch(ctx, again)
+	return err
+}
+
+// applyBatch applies changes, counts what became of them and returns those that failed.
+func (w *work) applyBatch(ctx context.Context, changes []identity.Change) ([]identity.Change, error) {
+	outcomes, err := w.applier.Apply(ctx, lifecycle.Batch{
+		Lease: w.lease, By: w.actor(), Source: w.run.Connector, Changes: changes,
+	})
+	var failed []identity.Change
+	for i, o := range outcomes {
+		switch o.State {
+		case identity.StateApplied:
+			w.run.Counts.Applied++
+		case identity.StateSkipped:
+			w.run.Counts.Skipped++
+		default:
+			w.run.Counts.Failed++
+			failed = append(failed, changes[i])
+		}
+	}
+	return failed, err
+}

@@ -1,0 +1,257 @@
+// Package reconcile runs the comparison of a source with what is held, and its repair. A run is, in this order:
+//
+//	pull -> plan -> guard -> verify -> apply -> commit
+//
+// Pull streams pages; plan compares each with what is held and writes every difference as a row of the run's journal;
+// guard holds removals that are too many; verify reads by id whoever seems absent; apply carries the journal out in
+// batches, each fenced by the connector's lease; commit remembers how far the source is known. A phase of the pull that
+// is not proven complete yields creates and updates, and no removals.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/connectors"
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/reconcile/plan"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// Source is a connector with how to treat what it states.
+type Source struct {
+	Name      string
+	Connector connectors.Connector
+	Guard     plan.Guard
+	Enforce   bool // false: mode report, which finds drift and changes nothing
+}
+
+// Options are what an Engine is made of. Store and Applier are required.
+type Options struct {
+	Store    *store.Store
+	Applier  *lifecycle.Applier
+	Logger   *slog.Logger
+	Metrics  *Metrics
+	Now      func() time.Time
+	Holder   string        // names this process in leases; default: a random id
+	LeaseTTL time.Duration // how long a dead process blocks its connectors; default 30 s
+}
+
+// Engine runs comparisons. It is safe for concurrent use; runs of one connector exclude each other, over all processes
+// on the database.
+type Engine struct {
+	store    *store.Store
+	applier  *lifecycle.Applier
+	logger   *slog.Logger
+	metrics  *Metrics
+	now      func() time.Time
+	holder   string
+	leaseTTL time.Duration
+}
+
+// New returns an Engine.
+func New(o Options) (*Engine, error) {
+	if o.Store == nil || o.Applier == nil {
+		return nil, errors.New("reconcile: no store or no applier")
+	}
+	e := &Engine{o.Store, o.Applier, o.Logger, o.Metrics, o.Now, o.Holder, o.LeaseTTL}
+	if e.logger == nil {
+		e.logger = slog.New(slog.DiscardHandler)
+	}
+	if e.metrics == nil {
+		e.metrics = NewMetrics(nil)
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.holder == "" {
+		e.holder = uuid.NewString()
+	}
+	if e.leaseTTL <= 0 {
+		e.leaseTTL = 30 * time.Second
+	}
+	return e, nil
+}
+
+// Request asks for one run.
+type Request struct {
+	Source   Source
+	DryRun   bool   // plan only: change nothing
+	Trigger  string // "schedule", "cli", "api", "demo"
+	Progress func(Progress)
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Phase   string // pull, plan, verify, apply
+	Users   int    // records read
+	Groups  int
+	Members int
+	Done    int // verify, apply: changes seen to
+	Total   int // verify, apply: changes in all
+}
+
+// ErrBusy is returned when another run of the connector is going.
+var ErrBusy = store.ErrBusy
+
+// Run compares one source with what is held and, unless it is a dry run or the source's mode is report, repairs the
+// drift. How it ended is in the returned run; the error is set when it failed or could not begin (ErrBusy).
+func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return identity.Run{}, fmt.Errorf("run %s: %w", req.Source.Name, err)
+	}
+	run := identity.Run{
+		ID: id.String(), Connector: req.Source.Name, Kind: identity.KindFull, Trigger: req.Trigger,
+		DryRun: req.DryRun || !req.Source.Enforce, Status: identity.RunRunning, Phase: "pull",
+		Counts: identity.Counts{Changes: map[string]int{}}, Started: e.now().UTC(),
+	}
+	var lease store.Lease
+	if !run.DryRun {
+		if lease, err = e.store.AcquireLease(ctx, "connector/"+req.Source.Name, e.holder, e.leaseTTL); err != nil {
+			return run, fmt.Errorf("run %s: %w", req.Source.Name, err)
+		}
+		var release func()
+		ctx, release = e.keepLease(ctx, lease)
+		defer release()
+		run.LeaseEpoch = lease.Epoch
+		if _, err := e.store.InterruptRuns(ctx, req.Source.Name, e.now()); err != nil {
+			return run, fmt.Errorf("run %s: %w", req.Source.Name, err)
+		}
+	}
+	if err := e.store.PutRun(ctx, &run); err != nil {
+		return run, err
+	}
+	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
+	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
+
+	w := newWork(e, req, &run, lease)
+	err = w.do(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return run, e.finish(context.WithoutCancel(ctx), w, err)
+}
+
+// keepLease renews a lease until release is called; when it is lost, the context ends with ErrLeaseLost as its cause.
+func (e *Engine) keepLease(parent context.Context, lease store.Lease) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(e.leaseTTL / 3)
+		defer ticker.Stop()
+		renewed := time.Now()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			err := e.store.RenewLease(ctx, lease, e.leaseTTL)
+			switch {
+			case err == nil:
+				renewed = time.Now()
+			case errors.Is(err, store.ErrLeaseLost), time.Since(renewed) > e.leaseTTL:
+				cancel(store.ErrLeaseLost)
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-stopped
+		if err := e.store.ReleaseLease(context.WithoutCancel(parent), lease); err != nil {
+			e.logger.WarnContext(parent, "release a lease", "lease", lease.Name, "error", err)
+		}
+	}
+}
+
+// finish writes down how a run ended.
+func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	run := w.run
+	run.Finished, run.Requests = e.now().UTC(), w.req.Source.Connector.Requests()-w.requestsBefore
+	switch {
+	case failure != nil:
+		run.Status, run.Error = identity.RunFailed, failure.Error()
+	case run.Guard != "":
+		run.Status = identity.RunHeld
+	case run.Incomplete != "" || run.Counts.Failed > 0:
+		run.Status = identity.RunPartial
+	case run.DryRun:
+		run.Status = identity.RunPlanned
+	default:
+		run.Status = identity.RunDone
+	}
+	run.Phase = "finished"
+	errs := []error{e.store.PutRun(ctx, run), e.store.DropSpool(ctx, run.ID, "")}
+	if !run.DryRun {
+		state, err := e.store.ConnectorState(ctx, run.Connector)
+		errs = append(errs, err)
+		state.LastRunID = run.ID
+		state.LastSuccess, state.LastFull = time.Time{}, time.Time{}
+		if run.Status == identity.RunDone {
+			state.LastSuccess, state.LastFull = run.Finished, run.Finished
+		}
+		errs = append(errs, e.store.FinishConnectorRun(ctx, state), e.store.InTx(ctx, func(tx *store.Tx) error {
+			return tx.Record(ctx, []identity.Event{{
+				At: run.Finished, Type: identity.EventRunFinished, Actor: w.actor(), Object: "run", ObjectID: run.ID,
+				Name: run.Connector, Reason: string(run.Status),
+			}})
+		}))
+	}
+	e.metrics.observe(run)
+	level := slog.LevelInfo
+	if failure != nil {
+		level = slog.LevelError
+	} else if run.Status == identity.RunHeld || run.Status == identity.RunPartial {
+		level = slog.LevelWarn
+	}
+	e.logger.LogAttrs(ctx, level, "run finished", slog.String("connector", run.Connector), slog.String("run_id", run.ID),
+		slog.String("status", string(run.Status)), slog.Bool("dry_run", run.DryRun), slog.String("trigger", run.Trigger),
+		slog.Int("users", run.Counts.Users), slog.Int("groups", run.Counts.Groups), slog.Int("members", run.Counts.Members),
+		slog.Int("changes", run.Counts.Planned()), slog.Int("applied", run.Counts.Applied), slog.Int("held", run.Counts.Held),
+		slog.Int("skipped", run.Counts.Skipped), slog.Int("failed", run.Counts.Failed), slog.Int64("requests", run.Requests),
+		slog.Duration("duration", run.Finished.Sub(run.Started)), slog.String("incomplete", run.Incomplete),
+		slog.String("guard", run.Guard), slog.String("error", run.Error))
+	if failure != nil {
+		return fmt.Errorf("run %s: %w", run.Connector, failure)
+	}
+	return errors.Join(errs...)
+}
+
+// Changes streams the journal of a run, in its order.
+func Changes(ctx context.Context, s *store.Store, runID string) iter.Seq2[identity.Change, error] {
+	return journal(ctx, s, store.ChangeQuery{RunID: runID, Limit: 1000})
+}
+
+// journal streams what a query selects, page by page.
+func journal(ctx context.Context, s *store.Store, q store.ChangeQuery) iter.Seq2[identity.Change, error] {
+	return func(yield func(identity.Change, error) bool) {
+		for {
+			page, err := s.Changes(ctx, q)
+			if err != nil {
+				yield(identity.Change{}, err)
+				return
+			}
+			for _, c := range page {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if len(page) < q.Limit {
+				return
+			}
+			q.After = page[len(page)-1].Ord
+		}
+	}
+}

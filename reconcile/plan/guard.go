@@ -1,0 +1,106 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// Limits bound the removals of one kind of object in one plan: more than Floor, and more than Percent of what is held or
+// more than Max, are held. Max 0 means no such bound.
+type Limits struct {
+	Percent int
+	Floor   int
+	Max     int
+}
+
+// Guard stops plans that take too much away. Creates and updates are never its business.
+type Guard struct {
+	Users   Limits
+	Groups  Limits
+	Members Limits
+}
+
+// DefaultGuard is the guard where a configuration says nothing.
+func DefaultGuard() Guard {
+	return Guard{
+		Users:   Limits{Percent: 10, Floor: 10, Max: 500},
+		Groups:  Limits{Percent: 10, Floor: 5},
+		Members: Limits{Percent: 20, Floor: 50},
+	}
+}
+
+// Count is how many are held before a run, how many the source states, and how many the plan removes.
+type Count struct {
+	Held     int
+	Stated   int
+	Removals int
+}
+
+// Tally is what a guard looks at.
+type Tally struct {
+	Users   Count
+	Groups  Count
+	Members Count
+	Emptied []string // names of groups with a role mapping that would lose their last member
+}
+
+// Verdict names what is held and why; empty, nothing is.
+type Verdict map[identity.Object]string
+
+// Held tells whether anything is held.
+func (v Verdict) Held() bool { return len(v) > 0 }
+
+// String lists the reasons, the weightiest kind first.
+func (v Verdict) String() string {
+	var parts []string
+	for _, object := range []identity.Object{identity.ObjectUser, identity.ObjectGroup, identity.ObjectMember} {
+		if reason, ok := v[object]; ok {
+			parts = append(parts, reason)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Check says which removals are held.
+func (g Guard) Check(t Tally) Verdict {
+	v := Verdict{}
+	for _, c := range []struct {
+		object identity.Object
+		noun   string
+		count  Count
+		limits Limits
+	}{
+		{identity.ObjectUser, "users", t.Users, g.Users},
+		{identity.ObjectGroup, "groups", t.Groups, g.Groups},
+		{identity.ObjectMember, "members", t.Members, g.Members},
+	} {
+		if reason := c.limits.check(c.noun, c.count); reason != "" {
+			v[c.object] = reason
+		}
+	}
+	if len(t.Emptied) > 0 && v[identity.ObjectMember] == "" && t.Members.Removals > 0 {
+		v[identity.ObjectMember] = fmt.Sprintf("members: %s with a role mapping would be left empty", strings.Join(t.Emptied, ", "))
+	}
+	return v
+}
+
+func (l Limits) check(noun string, c Count) string {
+	if c.Removals == 0 {
+		return ""
+	}
+	if c.Stated == 0 && c.Held > 0 && noun != "members" {
+		return fmt.Sprintf("%s: the source states none, %d are held", noun, c.Held)
+	}
+	if c.Removals <= l.Floor {
+		return ""
+	}
+	if 100*c.Removals > l.Percent*c.Held {
+		return fmt.Sprintf("%s %.0f %% > %d %% (%d of %d)", noun, 100*float64(c.Removals)/float64(max(c.Held, 1)), l.Percent, c.Removals, c.Held)
+	}
+	if l.Max > 0 && c.Removals > l.Max {
+		return fmt.Sprintf("%s %d > %d", noun, c.Removals, l.Max)
+	}
+	return ""
+}

@@ -1,0 +1,191 @@
+package reconcile_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/idpsync/idpsync/connectors"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// directory is a source in memory. Its exported fields may be changed between pulls.
+type directory struct {
+	Users   map[string]*person           // by immutable id
+	Groups  map[string]string            // display name by immutable id
+	Members map[string]map[string]bool   // user ids by group id
+	Fail    map[connectors.Phase]error   // phases that end in an error before their last page
+	Hidden  map[string]bool              // users that the listing leaves out, though they are there
+	Broken  map[string]error             // users who cannot be read by id
+	OnPage  func(phase connectors.Phase) // called before each page is handed out
+	PerPage int                          // records on a page; default 3
+	Reads   []string                     // ids that were read one by one
+	Clock   func() time.Time             // default time.Now
+	Stated  func(*person) []identity.Stated
+}
+
+type person struct {
+	Name   string // userName and e-mail address
+	Title  string
+	Status identity.Status
+}
+
+var _ connectors.Connector = (*directory)(nil)
+
+func newDirectory() *directory {
+	return &directory{
+		Users: map[string]*person{}, Groups: map[string]string{}, Members: map[string]map[string]bool{},
+		Fail: map[connectors.Phase]error{}, Hidden: map[string]bool{}, Broken: map[string]error{},
+	}
+}
+
+func (d *directory) add(id, name string) *person {
+	p := &person{Name: name, Title: "Engineer", Status: identity.StatusActive}
+	d.Users[id] = p
+	return p
+}
+
+func (d *directory) join(group string, users ...string) {
+	if d.Members[group] == nil {
+		d.Members[group] = map[string]bool{}
+	}
+	for _, u := range users {
+		d.Members[group][u] = true
+	}
+}
+
+func (d *directory) leave(user string) {
+	for _, members := range d.Members {
+		delete(members, user)
+	}
+}
+
+var (
+	pathEmail = identity.Path{Attr: "emails", Type: "work", Sub: "value"}
+	pathTitle = identity.Path{Attr: "title"}
+)
+
+func (d *directory) record(id string, at time.Time) identity.Record {
+	p := d.Users[id]
+	r := identity.Record{
+		SourceID: id, UserName: p.Name, ExternalID: id, Status: p.Status, RawStatus: string(p.Status), ReadAt: at,
+		Attributes: []identity.Stated{
+			{Path: pathEmail, Value: p.Name},
+			{Path: identity.PathGivenName, Value: "Given " + id},
+			{Path: identity.PathFamilyName, Value: "Family"},
+		},
+	}
+	if p.Title == "" {
+		r.Attributes = append(r.Attributes, identity.Stated{Path: pathTitle})
+	} else {
+		r.Attributes = append(r.Attributes, identity.Stated{Path: pathTitle, Value: p.Title})
+	}
+	return r
+}
+
+func (d *directory) now() time.Time {
+	if d.Clock != nil {
+		return d.Clock()
+	}
+	return time.Now()
+}
+
+func (d *directory) Check(context.Context) (connectors.Report, error) {
+	return connectors.Report{}, nil
+}
+
+func (d *directory) Requests() int64 { return int64(len(d.Reads)) }
+
+func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Page, error] {
+	return func(yield func(connectors.Page, error) bool) {
+		give := func(p connectors.Page) bool {
+			if d.OnPage != nil {
+				d.OnPage(p.Phase)
+			}
+			return yield(p, nil)
+		}
+		size := max(d.PerPage, 3)
+		var listed []string
+		for _, id := range slices.Sorted(maps.Keys(d.Users)) {
+			if s := d.Users[id].Status; !d.Hidden[id] && s != identity.StatusGone {
+				listed = append(listed, id)
+			}
+		}
+		pages := slices.Collect(slices.Chunk(listed, size))
+		if len(pages) == 0 {
+			pages = [][]string{nil}
+		}
+		for i, chunk := range pages {
+			last := i == len(pages)-1
+			if err := d.Fail[connectors.PhaseUsers]; err != nil && last {
+				if !yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseUsers, Err: err}) {
+					return
+				}
+				break
+			}
+			p := connectors.Page{Phase: connectors.PhaseUsers, Complete: last}
+			at := d.now()
+			for _, id := range chunk {
+				p.Records = append(p.Records, d.record(id, at))
+			}
+			if !give(p) {
+				return
+			}
+		}
+		if err := d.Fail[connectors.PhaseGroups]; err != nil {
+			if !yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseGroups, Err: err}) {
+				return
+			}
+		} else {
+			p := connectors.Page{Phase: connectors.PhaseGroups, Complete: true}
+			for _, id := range slices.Sorted(maps.Keys(d.Groups)) {
+				p.Groups = append(p.Groups, identity.GroupRecord{SourceID: id, DisplayName: d.Groups[id], ExternalID: id, ReadAt: d.now()})
+			}
+			if !give(p) {
+				return
+			}
+		}
+		if err := d.Fail[connectors.PhaseMembers]; err != nil {
+			yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseMembers, Err: err})
+			return
+		}
+		groups := slices.Sorted(maps.Keys(d.Groups))
+		if len(groups) == 0 {
+			give(connectors.Page{Phase: connectors.PhaseMembers, Complete: true})
+		}
+		for i, id := range groups {
+			members := slices.Sorted(maps.Keys(d.Members[id]))
+			half := len(members) / 2
+			if half > 0 && !give(connectors.Page{Phase: connectors.PhaseMembers, Members: []identity.MemberRecord{{GroupID: id, UserIDs: members[:half]}}}) {
+				return
+			}
+			p := connectors.Page{Phase: connectors.PhaseMembers, Complete: i == len(groups)-1}
+			p.Members = []identity.MemberRecord{{GroupID: id, UserIDs: members[half:], Last: true}}
+			if !give(p) {
+				return
+			}
+		}
+	}
+}
+
+func (d *directory) Changes(context.Context, string) iter.Seq2[connectors.Page, error] {
+	return func(yield func(connectors.Page, error) bool) { yield(connectors.Page{}, connectors.ErrResync) }
+}
+
+func (d *directory) User(_ context.Context, id string) (identity.Record, error) {
+	d.Reads = append(d.Reads, id)
+	if err := d.Broken[id]; err != nil {
+		return identity.Record{}, err
+	}
+	if d.Users[id] == nil {
+		return identity.Record{}, fmt.Errorf("user %s: %w", id, connectors.ErrNotFound)
+	}
+	return d.record(id, d.now()), nil
+}
+
+func (d *directory) Group(context.Context, string) iter.Seq2[connectors.Page, error] {
+	return func(yield func(connectors.Page, error) bool) { yield(connectors.Page{}, connectors.ErrNotFound) }
+}

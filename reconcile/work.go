@@ -1,0 +1,556 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/idpsync/idpsync/connectors"
+	"github.com/idpsync/idpsync/reconcile/plan"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// work is one run at work. It is used by one goroutine.
+type work struct {
+	*Engine
+	req            Request
+	run            *identity.Run
+	lease          store.Lease
+	requestsBefore int64
+
+	seen     bitmap                // Seq of the held users whom the source states
+	groups   map[string]*groupWork // stated groups, by immutable id
+	drifted  []*groupWork          // groups whose members have to be compared one by one
+	complete map[connectors.Phase]bool
+
+	hash    plan.Hash
+	journal []identity.Change // planned and not yet written
+	ord     int64
+	tally   plan.Tally
+}
+
+// groupWork is a stated group and what is known of its members so far.
+type groupWork struct {
+	sourceID string
+	id       string // held id, "" for a group yet to be created
+	name     string
+	mapped   bool // whether a role mapping speaks of it
+	conflict bool // not ours to touch
+	planned  bool // a change of the group itself is in the plan
+	known    bool // the group's record was seen, not only its members
+	held     identity.SetHash
+	heldN    int
+
+	hash    identity.SetHash
+	count   int
+	ids     []string
+	spooled bool
+	last    bool
+}
+
+// memberSpool is the number of one group's members that are kept in memory; beyond, they go to the database.
+const memberSpool = 10_000
+
+// journalBatch is the number of changes that are written at once.
+const journalBatch = 1000
+
+func newWork(e *Engine, req Request, run *identity.Run, lease store.Lease) *work {
+	return &work{
+		Engine: e, req: req, run: run, lease: lease, requestsBefore: req.Source.Connector.Requests(),
+		groups: map[string]*groupWork{}, complete: map[connectors.Phase]bool{},
+	}
+}
+
+func (w *work) actor() identity.Actor {
+	return identity.Actor{Kind: "connector", ID: w.run.Connector, Name: w.run.Connector, RunID: w.run.ID}
+}
+
+// do is the life of a run.
+func (w *work) do(ctx context.Context) error {
+	var err error
+	w.tally.Users.Held, err = w.store.CountOwnedUsers(ctx, w.run.Connector)
+	if err != nil {
+		return err
+	}
+	if w.tally.Groups.Held, w.tally.Members.Held, err = w.store.CountOwned(ctx, w.run.Connector); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		phase string
+		run   func(context.Context) error
+	}{
+		{"pull", w.pull},
+		{"plan", w.planMembers},
+		{"plan", w.planAbsent},
+		{"plan", w.planGrants},
+		{"guard", w.guard},
+		{"verify", w.verify},
+		{"apply", w.apply},
+	} {
+		if err := w.enter(ctx, step.phase); err != nil {
+			return err
+		}
+		if err := step.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter shows which phase a run is in, to those who look at it and to whoever waits for it.
+func (w *work) enter(ctx context.Context, phase string) error {
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	w.run.PlanHash = w.hash.String()
+	if phase != w.run.Phase {
+		w.run.Phase = phase
+		if err := w.store.PutRun(ctx, w.run); err != nil {
+			return err
+		}
+	}
+	w.progress(0, 0)
+	return nil
+}
+
+func (w *work) progress(done, total int) {
+	if w.req.Progress == nil {
+		return
+	}
+	c := w.run.Counts
+	w.req.Progress(Progress{w.run.Phase, c.Users, c.Groups, c.Members, done, total})
+}
+
+// add appends changes to the journal.
+func (w *work) add(ctx context.Context, changes ...identity.Change) error {
+	for i := range changes {
+		c := &changes[i]
+		w.ord++
+		c.RunID, c.Ord = w.run.ID, w.ord
+		w.hash.Add(c)
+		w.run.Counts.Changes[string(c.Object)+"."+string(c.Op)]++
+		if c.Op == identity.OpConflict {
+			w.run.Counts.Skipped++
+		}
+		if c.Op.Removal() {
+			switch c.Object {
+			case identity.ObjectUser:
+				w.tally.Users.Removals++
+			case identity.ObjectGroup:
+				w.tally.Groups.Removals++
+			case identity.ObjectMember:
+				w.tally.Members.Removals++
+			}
+		}
+		w.journal = append(w.journal, *c)
+	}
+	if len(w.journal) >= journalBatch {
+		return w.flush(ctx)
+	}
+	return nil
+}
+
+func (w *work) flush(ctx context.Context) error {
+	if len(w.journal) == 0 {
+		return nil
+	}
+	err := w.store.InTx(ctx, func(tx *store.Tx) error { return tx.InsertChanges(ctx, w.journal) })
+	w.journal = w.journal[:0]
+	return err
+}
+
+// incomplete notes why a part of the pull cannot be trusted to be whole.
+func (w *work) incomplete(reason string) {
+	if w.run.Incomplete != "" {
+		w.run.Incomplete += "; "
+	}
+	w.run.Incomplete += reason
+}
+
+// pull reads the source and compares page by page. An error after something was read leaves what was read to be
+// applied, without removals; an error before that ends the run.
+func (w *work) pull(ctx context.Context) error {
+	for page, err := range w.req.Source.Connector.Full(ctx, "") {
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			var part *connectors.IncompleteError
+			nothing := w.run.Counts.Users == 0 && w.run.Counts.Groups == 0
+			if nothing || errors.Is(err, connectors.ErrUnauthorized) {
+				return err
+			}
+			w.incomplete(err.Error())
+			if errors.As(err, &part) {
+				w.complete[part.Phase] = false
+				continue
+			}
+			break
+		}
+		if err := w.page(ctx, page); err != nil {
+			return err
+		}
+		if page.Complete {
+			w.complete[page.Phase] = true
+		}
+		w.progress(0, 0)
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if w.run.Incomplete == "" {
+		for _, phase := range []connectors.Phase{connectors.PhaseUsers, connectors.PhaseGroups, connectors.PhaseMembers} {
+			if !w.complete[phase] {
+				w.incomplete(fmt.Sprintf("the listing of %s did not reach its end", phase))
+			}
+		}
+	}
+	w.tally.Users.Stated, w.tally.Groups.Stated, w.tally.Members.Stated = w.run.Counts.Users, w.run.Counts.Groups, w.run.Counts.Members
+	return nil
+}
+
+func (w *work) page(ctx context.Context, page connectors.Page) error {
+	if len(page.Records) > 0 {
+		if err := w.users(ctx, page.Records); err != nil {
+			return err
+		}
+	}
+	if len(page.Groups) > 0 {
+		if err := w.groupRecords(ctx, page.Groups); err != nil {
+			return err
+		}
+	}
+	for i := range page.Members {
+		if err := w.members(ctx, &page.Members[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// users compares a page of records.
+func (w *work) users(ctx context.Context, records []identity.Record) error {
+	w.run.Counts.Users += len(records)
+	ids := make([]string, len(records))
+	for i := range records {
+		ids[i] = records[i].SourceID
+	}
+	var s plan.UserSnapshot
+	var err error
+	if s.Held, err = w.store.HeldUsers(ctx, w.run.Connector, ids); err != nil {
+		return err
+	}
+	for _, h := range s.Held {
+		w.seen.set(h.Seq)
+	}
+	whole, unknown, names := plan.Unsettled(records, s.Held)
+	if len(whole) > 0 {
+		if s.Users, err = w.store.UsersByID(ctx, whole); err != nil {
+			return err
+		}
+	}
+	if len(unknown) > 0 {
+		if s.Candidates, err = w.store.Candidates(ctx, unknown, names); err != nil {
+			return err
+		}
+	}
+	if len(s.Candidates) > 0 {
+		candidates := make([]string, len(s.Candidates))
+		for i := range s.Candidates {
+			candidates[i] = s.Candidates[i].ID
+		}
+		if s.Privileged, err = w.store.PrivilegedUsers(ctx, candidates); err != nil {
+			return err
+		}
+	}
+	changes, seen := plan.Users(w.run.Connector, records, s)
+	if err := w.markSeen(ctx, (*store.Tx).MarkUsersSeen, seen); err != nil {
+		return err
+	}
+	return w.add(ctx, changes...)
+}
+
+func (w *work) markSeen(ctx context.Context, mark func(*store.Tx, context.Context, []identity.Seen) error, seen []identity.Seen) error {
+	if w.run.DryRun || len(seen) == 0 {
+		return nil
+	}
+	return w.store.InTx(ctx, func(tx *store.Tx) error {
+		if err := tx.Fence(ctx, w.lease); err != nil {
+			return err
+		}
+		return mark(tx, ctx, seen)
+	})
+}
+
+// groupRecords compares a page of group records.
+func (w *work) groupRecords(ctx context.Context, records []identity.GroupRecord) error {
+	w.run.Counts.Groups += len(records)
+	ids, names := make([]string, len(records)), make([]string, len(records))
+	for i := range records {
+		ids[i], names[i] = records[i].SourceID, records[i].DisplayName
+	}
+	var s plan.GroupSnapshot
+	var err error
+	if s.Held, err = w.store.HeldGroups(ctx, w.run.Connector, ids); err != nil {
+		return err
+	}
+	if len(s.Held) < len(records) {
+		if s.Candidates, err = w.store.GroupCandidates(ctx, ids, names); err != nil {
+			return err
+		}
+	}
+	changes, seen := plan.Groups(w.run.Connector, records, s)
+	for i := range records {
+		g := w.group(records[i].SourceID)
+		g.known, g.name = true, records[i].DisplayName
+		if held, ok := s.Held[g.sourceID]; ok {
+			w.hold(g, &held)
+		}
+	}
+	for i := range changes {
+		c := &changes[i]
+		g := w.group(c.SourceID)
+		g.planned = true
+		g.conflict = c.Op == identity.OpConflict
+		if g.id == "" && c.ID != "" {
+			adopted, err := w.store.Group(ctx, c.ID)
+			if err != nil {
+				return err
+			}
+			w.hold(g, &adopted)
+		}
+	}
+	if err := w.markSeen(ctx, (*store.Tx).MarkGroupsSeen, seen); err != nil {
+		return err
+	}
+	return w.add(ctx, changes...)
+}
+
+func (w *work) hold(g *groupWork, held *identity.Group) {
+	g.id, g.held, g.heldN = held.ID, held.MemberHash, held.MemberCount
+	g.mapped = w.applier.Mapping().Mapped(held)
+}
+
+func (w *work) group(sourceID string) *groupWork {
+	g := w.groups[sourceID]
+	if g == nil {
+		g = &groupWork{sourceID: sourceID}
+		w.groups[sourceID] = g
+	}
+	return g
+}
+
+// members takes a part of a group's membership in. Once the group was listed to its end, its set hash tells whether
+// anything differs; only then are its members kept, to be compared one by one.
+func (w *work) members(ctx context.Context, m *identity.MemberRecord) error {
+	w.run.Counts.Members += len(m.UserIDs)
+	g := w.group(m.GroupID)
+	for _, id := range m.UserIDs {
+		g.hash.Toggle(identity.MemberKey(w.run.Connector, id))
+	}
+	g.count += len(m.UserIDs)
+	g.ids = append(g.ids, m.UserIDs...)
+	g.last = g.last || m.Last
+	if len(g.ids) > memberSpool {
+		if err := w.spool(ctx, g); err != nil {
+			return err
+		}
+	}
+	if g.last && g.known {
+		return w.settle(ctx, g)
+	}
+	return nil
+}
+
+func (w *work) spool(ctx context.Context, g *groupWork) error {
+	g.spooled = true
+	err := w.store.SpoolMembers(ctx, w.run.ID, g.sourceID, g.ids)
+	g.ids = g.ids[:0]
+	return err
+}
+
+// settle decides whether a group's members have to be compared one by one.
+func (w *work) settle(ctx context.Context, g *groupWork) error {
+	same := g.id != "" && g.count == g.heldN && g.hash == g.held
+	if same || g.conflict || g.id == "" && g.count == 0 {
+		g.ids = nil
+		if g.spooled {
+			return w.store.DropSpool(ctx, w.run.ID, g.sourceID)
+		}
+		return nil
+	}
+	if err := w.spool(ctx, g); err != nil {
+		return err
+	}
+	g.ids = nil
+	w.drifted = append(w.drifted, g)
+	return nil
+}
+
+// memberPage is the number of memberships that are compared at once.
+const memberPage = 2000
+
+// planMembers compares the members of groups that drifted.
+func (w *work) planMembers(ctx context.Context) error {
+	for _, g := range w.drifted {
+		readAt := w.run.Started
+		add := func(op identity.Op, rows []store.MemberDrift) error {
+			for _, m := range rows {
+				c := plan.Member(op, g.sourceID, g.id, g.name, m.UserSourceID, m.UserID, m.UserName)
+				c.ReadAt = readAt
+				if err := w.add(ctx, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for after := ""; ; {
+			rows, err := w.store.MissingMembers(ctx, w.run.ID, w.run.Connector, g.sourceID, g.id, after, memberPage)
+			if err != nil {
+				return err
+			}
+			if err := add(identity.OpAdd, rows); err != nil {
+				return err
+			}
+			if len(rows) < memberPage {
+				break
+			}
+			after = rows[len(rows)-1].UserSourceID
+		}
+		if g.id == "" || !w.complete[connectors.PhaseMembers] {
+			continue
+		}
+		for after := ""; ; {
+			rows, err := w.store.ExtraMembers(ctx, w.run.ID, w.run.Connector, g.sourceID, g.id, after, memberPage)
+			if err != nil {
+				return err
+			}
+			if err := add(identity.OpRemove, rows); err != nil {
+				return err
+			}
+			if len(rows) < memberPage {
+				break
+			}
+			after = rows[len(rows)-1].UserID
+		}
+		if g.mapped && g.count == 0 && g.heldN > 0 {
+			w.tally.Emptied = append(w.tally.Emptied, g.name)
+		}
+	}
+	return nil
+}
+
+// planAbsent plans the removal of whoever and whatever a complete listing does not have any more. Removals of a listing
+// that is not complete, whatever found them, are taken out of the plan.
+func (w *work) planAbsent(ctx context.Context) error {
+	const page = 5000
+	if w.complete[connectors.PhaseUsers] {
+		for after := int64(0); ; {
+			owned, err := w.store.OwnedUsers(ctx, w.run.Connector, after, page)
+			if err != nil {
+				return err
+			}
+			for _, h := range owned {
+				if h.SourceID == "" || w.seen.has(h.Seq) {
+					continue
+				}
+				c := plan.Absent(h)
+				c.ReadAt = w.run.Started
+				if err := w.add(ctx, c); err != nil {
+					return err
+				}
+			}
+			if len(owned) < page {
+				break
+			}
+			after = owned[len(owned)-1].Seq
+		}
+	} else if err := w.withdraw(ctx, identity.ObjectUser, &w.tally.Users); err != nil {
+		return err
+	}
+	if !w.complete[connectors.PhaseGroups] {
+		return w.withdraw(ctx, identity.ObjectGroup, &w.tally.Groups)
+	}
+	for after := int64(0); ; {
+		owned, err := w.store.OwnedGroups(ctx, w.run.Connector, after, page)
+		if err != nil {
+			return err
+		}
+		for i := range owned {
+			g := &owned[i]
+			if stated := w.groups[g.SourceID]; stated != nil && stated.known || g.SourceID == "" {
+				continue
+			}
+			c := plan.AbsentGroup(g)
+			c.ReadAt = w.run.Started
+			if err := w.add(ctx, c); err != nil {
+				return err
+			}
+			if w.applier.Mapping().Mapped(g) && g.MemberCount > 0 {
+				w.tally.Emptied = append(w.tally.Emptied, g.DisplayName)
+			}
+		}
+		if len(owned) < page {
+			return nil
+		}
+		after = owned[len(owned)-1].Seq
+	}
+}
+
+// withdraw takes the planned removals of one kind of object out of the plan.
+func (w *work) withdraw(ctx context.Context, object identity.Object, count *plan.Count) error {
+	if count.Removals == 0 {
+		return nil
+	}
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	query := store.ChangeQuery{
+		RunID: w.run.ID, Objects: []identity.Object{object}, States: []identity.ChangeState{identity.StatePlanned},
+		Ops: []identity.Op{identity.OpDeactivate, identity.OpDelete, identity.OpRemove}, Limit: 1000,
+	}
+	for c, err := range journal(ctx, w.store, query) {
+		if err != nil {
+			return err
+		}
+		w.hash.Remove(&c)
+	}
+	n, err := w.store.SkipRemovals(ctx, w.run.ID, object, "not removed: the listing is not proven complete")
+	w.run.Counts.Skipped += n
+	count.Removals = 0
+	return err
+}
+
+// planGrants compares what the connector's groups grant with what the role mapping says.
+func (w *work) planGrants(ctx context.Context) error {
+	const page = 500
+	teams, err := w.store.Teams(ctx)
+	if err != nil {
+		return err
+	}
+	names := make(map[string]string, len(teams))
+	for _, t := range teams {
+		names[t.ID] = t.Name
+	}
+	for after := int64(0); ; {
+		owned, err := w.store.OwnedGroups(ctx, w.run.Connector, after, page)
+		if err != nil {
+			return err
+		}
+		for i := range owned {
+			g := &owned[i]
+			stated := w.groups[g.SourceID]
+			if stated == nil || stated.planned {
+				continue // a group that changes gets its grants with the change
+			}
+			if err := w.groupGrants(ctx, g, names[g.TeamID]); err != nil {
+				return err
+			}
+		}
+		if len(owned) < page {
+			return nil
+		}
+		after = owned[len(owned)-1].Seq
+	}
+}
