@@ -37,8 +37,8 @@ func (tx *Tx) Record(ctx context.Context, events []identity.Event) error {
 		}
 		at := stamp(e.At)
 		audit[i] = []any{
-			id.String(), at, string(e.Type), e.Actor.Kind, e.Actor.ID, e.Actor.Name, e.Actor.RequestID, e.Actor.RunID,
-			string(e.Object), e.ObjectID, e.Name, fields, members, e.Reason,
+			id.String(), at, string(e.Type), e.Actor.Kind, e.Actor.ID, legible(e.Actor.Name), legible(e.Actor.RequestID), e.Actor.RunID,
+			string(e.Object), e.ObjectID, legible(e.Name), fields, members, legible(e.Reason),
 		}
 		outbox[i] = []any{id.String(), string(e.Type), e.ObjectID, at}
 	}
@@ -53,7 +53,7 @@ func jsonList[T any](list []T) (string, error) {
 		return "[]", nil
 	}
 	b, err := json.Marshal(list)
-	return string(b), err
+	return replaceNUL(string(b)), err
 }
 
 type eventRow struct {

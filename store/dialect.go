@@ -75,6 +75,38 @@ func (l stringList) Value() (driver.Value, error) {
 	return b.String(), nil
 }
 
+// uuid makes an id of a text.
+func (d dialect) uuid(expr string) string {
+	if d.postgres() {
+		return "CAST(" + expr + " AS uuid)"
+	}
+	return expr
+}
+
+// holdsNUL tells whether a JSON text has a NUL in one of its strings, which only an escape can write.
+func holdsNUL(text string) bool {
+	return replaceNUL(text) != text
+}
+
+const escapedNUL = `\u0000`
+
+// replaceNUL replaces each NUL in a JSON text's strings. `\\u0000` is a backslash and five letters.
+func replaceNUL(text string) string {
+	if !strings.Contains(text, escapedNUL) {
+		return text
+	}
+	return strings.NewReplacer(`\\`, `\\`, escapedNUL, `\ufffd`).Replace(text)
+}
+
+// legible is a text that is written for people, with a replacement for what no database holds: a record of something
+// must not fail because of what it is about.
+func legible(s string) string {
+	if holdable(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 // forUpdate locks the selected rows until the transaction ends; SQLite's transactions hold the whole database.
 func (d dialect) forUpdate() string {
 	if d.postgres() {

@@ -134,6 +134,9 @@ func (tx *Tx) DropPasswords(ctx context.Context, userIDs []string) error {
 
 // PasswordHash returns the hash of a local account's password; ErrNotFound when it has none.
 func (r reader) PasswordHash(ctx context.Context, userID string) (string, error) {
+	if !isID(userID) {
+		return "", ErrNotFound
+	}
 	var hashes []string
 	if err := r.raw(ctx, "SELECT password_hash FROM credentials WHERE user_id = ?", userID).Scan(&hashes).Error; err != nil {
 		return "", fmt.Errorf("read password: %w", err)

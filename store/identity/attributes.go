@@ -35,7 +35,7 @@ func (p Path) String() string {
 	b.WriteString(p.Attr)
 	if p.Type != "" {
 		b.WriteString(`[type eq "`)
-		b.WriteString(p.Type)
+		b.WriteString(escapeType.Replace(p.Type))
 		b.WriteString(`"]`)
 	}
 	if p.Sub != "" {
@@ -45,42 +45,63 @@ func (p Path) String() string {
 	return b.String()
 }
 
+var escapeType = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // ParsePath reads what Path.String prints. It is for journals and configuration; the protocol's own paths are
 // richer and belong to scim/filter.
 func ParsePath(s string) (Path, error) {
 	var p Path
-	rest := s
+	rest, selector, selected := strings.Cut(s, "[")
 	if strings.HasPrefix(strings.ToLower(rest), "urn:") {
 		colon := strings.LastIndexByte(rest, ':')
 		p.Schema, rest = rest[:colon], rest[colon+1:]
 	}
-	if open := strings.IndexByte(rest, '['); open >= 0 {
-		closing := strings.IndexByte(rest, ']')
-		if closing < open {
-			return Path{}, fmt.Errorf("path %q: '[' without ']'", s)
-		}
-		kind, ok := strings.CutPrefix(rest[open+1:closing], `type eq "`)
-		kind, ok2 := strings.CutSuffix(kind, `"`)
-		if !ok || !ok2 || kind == "" {
+	p.Attr = rest
+	sub, dotted := "", false
+	if selected {
+		kind, after, ok := cutType(selector)
+		if !ok {
 			return Path{}, fmt.Errorf(`path %q: want [type eq "..."]`, s)
 		}
 		p.Type = kind
-		p.Attr = rest[:open]
-		rest = rest[closing+1:]
-		if rest != "" {
-			sub, ok := strings.CutPrefix(rest, ".")
-			if !ok || sub == "" {
-				return Path{}, fmt.Errorf("path %q: want .name after ']'", s)
-			}
-			p.Sub = sub
+		if sub, dotted = strings.CutPrefix(after, "."); !dotted && after != "" {
+			return Path{}, fmt.Errorf("path %q: want .name after ']'", s)
 		}
 	} else {
-		p.Attr, p.Sub, _ = strings.Cut(rest, ".")
+		p.Attr, sub, dotted = strings.Cut(rest, ".")
 	}
-	if p.Attr == "" {
+	p.Sub = sub
+	if p.Attr == "" || strings.ContainsAny(p.Attr, `]".`) {
 		return Path{}, fmt.Errorf("path %q: no attribute", s)
 	}
+	if dotted && (sub == "" || strings.ContainsAny(sub, `[]".:`)) {
+		return Path{}, fmt.Errorf("path %q: want one name after '.'", s)
+	}
 	return p, nil
+}
+
+// cutType reads `type eq "..."]` and returns the type and what follows.
+func cutType(s string) (kind, after string, ok bool) {
+	s, ok = strings.CutPrefix(s, `type eq "`)
+	if !ok {
+		return "", "", false
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			if i++; i == len(s) {
+				return "", "", false
+			}
+			b.WriteByte(s[i])
+		case '"':
+			after, ok = strings.CutPrefix(s[i+1:], "]")
+			return b.String(), after, ok && b.Len() > 0
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return "", "", false
 }
 
 // Get returns the value at p, or nil when there is none.
@@ -107,7 +128,8 @@ func (a Attributes) Get(p Path) any {
 	return v
 }
 
-// Set puts v at p, making the objects on the way; nil clears p and whatever it leaves empty. The first element of a
+// Set puts v at p, making the objects on the way; nil clears p and whatever it leaves empty. At an element as a whole
+// (Type without Sub) an object replaces the element, and anything else is its "value". The first element of a
 // multi-valued attribute becomes its primary one. Set changes a in place and never its nested values' former owners:
 // call Clone first when a is shared.
 func (a Attributes) Set(p Path, v any) {
@@ -168,7 +190,7 @@ func elementOfType(v any, kind string) map[string]any {
 	return nil
 }
 
-// setElement sets one sub-attribute of the element of type p.Type.
+// setElement sets one sub-attribute of the element of type p.Type, or the element itself.
 func setElement(m map[string]any, p Path, v any) {
 	list, _ := m[p.Attr].([]any)
 	element := elementOfType(list, p.Type)
@@ -182,7 +204,16 @@ func setElement(m map[string]any, p Path, v any) {
 		}
 		m[p.Attr] = append(slices.Clip(list), element)
 	}
-	putOrDelete(element, p.Sub, v)
+	switch object, whole := v.(map[string]any); {
+	case p.Sub != "":
+		putOrDelete(element, p.Sub, v)
+	case v == nil || whole:
+		clear(element)
+		maps.Copy(element, object)
+		element["type"] = p.Type
+	default:
+		element["value"] = v
+	}
 	for key := range element {
 		if key != "type" && key != "primary" {
 			return

@@ -27,6 +27,12 @@ func Each(t *testing.T, f func(t *testing.T, s *store.Store)) {
 // SQLite opens a fresh, migrated SQLite database, which is closed and removed when the test ends.
 func SQLite(t testing.TB) *store.Store {
 	t.Helper()
+	return open(t, MigratedSQLiteDSN(t))
+}
+
+// MigratedSQLiteDSN returns the DSN of a fresh, migrated SQLite database.
+func MigratedSQLiteDSN(t testing.TB) string {
+	t.Helper()
 	dsn := SQLiteDSN(t)
 	file, err := migratedSQLite()
 	if err != nil {
@@ -35,7 +41,7 @@ func SQLite(t testing.TB) *store.Store {
 	if err := os.WriteFile(dsn[len("sqlite://"):], file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return open(t, dsn)
+	return dsn
 }
 
 // SQLiteDSN returns the DSN of a SQLite database that does not exist yet.

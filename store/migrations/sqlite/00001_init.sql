@@ -1,30 +1,30 @@
 -- +goose Up
 CREATE TABLE users (
-    seq           integer PRIMARY KEY AUTOINCREMENT,
-    id            text NOT NULL UNIQUE,
-    user_name     text NOT NULL,
-    user_name_key text NOT NULL UNIQUE,
-    external_id   text NOT NULL DEFAULT '',
-    active        boolean NOT NULL,
-    origin        text NOT NULL CHECK (origin IN ('local', 'sso')),
-    source        text NOT NULL DEFAULT '',
-    source_id     text NOT NULL DEFAULT '',
-    display_name  text NOT NULL DEFAULT '',
+    seq              integer PRIMARY KEY AUTOINCREMENT,
+    id               text NOT NULL UNIQUE,
+    user_name        text NOT NULL,
+    user_name_key    text NOT NULL UNIQUE,
+    external_id      text NOT NULL DEFAULT '',
+    active           boolean NOT NULL,
+    origin           text NOT NULL CHECK (origin IN ('local', 'sso')),
+    source           text NOT NULL DEFAULT '',
+    source_id        text NOT NULL DEFAULT '',
+    display_name     text NOT NULL DEFAULT '',
     display_name_key text NOT NULL DEFAULT '',
-    email         text NOT NULL DEFAULT '',
-    email_key     text NOT NULL DEFAULT '',
-    document      text NOT NULL DEFAULT '{}',
-    roles         text NOT NULL DEFAULT '[]',
-    fingerprint   blob,
-    key_hi        integer NOT NULL DEFAULT 0,
-    key_lo        integer NOT NULL DEFAULT 0,
-    version       integer NOT NULL DEFAULT 1,
-    created_at    datetime NOT NULL,
-    updated_at    datetime NOT NULL,
-    last_push_at  datetime,
-    observed_at   datetime,
-    deleted_at    datetime,
-    reason        text NOT NULL DEFAULT ''
+    email            text NOT NULL DEFAULT '',
+    email_key        text NOT NULL DEFAULT '',
+    document         text NOT NULL DEFAULT '{}',
+    roles            text NOT NULL DEFAULT '[]',
+    fingerprint      blob,
+    key_hi           integer NOT NULL DEFAULT 0,
+    key_lo           integer NOT NULL DEFAULT 0,
+    version          integer NOT NULL DEFAULT 1,
+    created_at       datetime NOT NULL,
+    updated_at       datetime NOT NULL,
+    last_push_at     datetime,
+    observed_at      datetime,
+    deleted_at       datetime,
+    reason           text NOT NULL DEFAULT ''
 );
 CREATE UNIQUE INDEX users_source_id ON users (source, source_id) WHERE source_id <> '';
 CREATE UNIQUE INDEX users_external_id ON users (source, external_id) WHERE external_id <> '';
@@ -258,6 +258,7 @@ CREATE TABLE run_changes (
     PRIMARY KEY (run_id, ord)
 );
 CREATE INDEX run_changes_source ON run_changes (run_id, object, source_id);
+CREATE INDEX run_changes_held ON run_changes (run_id, object_id) WHERE object = 'user' AND object_id <> '';
 
 CREATE TABLE run_members (
     run_id          text NOT NULL REFERENCES runs (id) ON DELETE CASCADE,

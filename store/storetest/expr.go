@@ -1,0 +1,333 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+var exprCases = []namedCase{
+	{"every field and operator of users", userExprs},
+	{"every field and operator of groups", groupExprs},
+	{"and, or, not", nestedExprs},
+	{"members of a group, groups of a member", memberExprs},
+	{"what cannot be compared is an error", badExprs},
+}
+
+var allOps = []store.CompareOp{
+	store.OpEq, store.OpNe, store.OpCo, store.OpSw, store.OpEw, store.OpGt, store.OpGe, store.OpLt, store.OpLe, store.OpPr,
+}
+
+// exprTexts are values that are held and compared with: letter case, wildcards, quotes, order beyond ASCII.
+var exprTexts = []string{
+	"", "Alpha", "alphabet", "ALPHA%", "alpha_x", `al\pha`, `\`, `%`, "_", "'", `"q"`, "Éa", "éab", "Z", "a", "ß", "日本", "👩‍👩‍👧", "alpha-b", "alpha b",
+}
+
+// compareText is what the operators mean, in Go.
+func compareText(op store.CompareOp, held, value string, folded bool) bool {
+	if folded {
+		held = identity.Normalize(held)
+		if op == store.OpCo || op == store.OpSw || op == store.OpEw {
+			value = strings.ToLower(value)
+		} else {
+			value = identity.Normalize(value)
+		}
+	}
+	switch op {
+	case store.OpEq:
+		return held == value
+	case store.OpNe:
+		return held != value
+	case store.OpCo:
+		return strings.Contains(held, value)
+	case store.OpSw:
+		return strings.HasPrefix(held, value)
+	case store.OpEw:
+		return strings.HasSuffix(held, value)
+	case store.OpGt:
+		return held > value
+	case store.OpGe:
+		return held >= value
+	case store.OpLt:
+		return held < value
+	case store.OpLe:
+		return held <= value
+	}
+	return held != ""
+}
+
+func compareTime(op store.CompareOp, held, value time.Time) bool {
+	switch op {
+	case store.OpEq:
+		return held.Equal(value)
+	case store.OpNe:
+		return !held.Equal(value)
+	case store.OpGt:
+		return held.After(value)
+	case store.OpGe:
+		return !held.Before(value)
+	case store.OpLt:
+		return held.Before(value)
+	case store.OpLe:
+		return !held.After(value)
+	}
+	return true
+}
+
+func exprUsers(f *fixture) []identity.User {
+	for i, text := range exprTexts {
+		f.user(func(u *identity.User) {
+			u.UserName = fmt.Sprintf("%s.%d", text, i)
+			u.ExternalID = text
+			u.Source = fmt.Sprint("s", i)
+			if i%3 == 0 {
+				u.Source = text
+			}
+			u.Active = i%2 == 0
+			u.Attributes = identity.Attributes{"displayName": text, "emails": []any{map[string]any{"value": text}}}
+			// Whole seconds, and fractions that end in zeros: a text that drops them must still sort.
+			u.Created = at(time.Duration(i) * 125 * time.Millisecond).Truncate(time.Millisecond)
+			u.LastModified = at(-time.Duration(i) * time.Hour)
+		})
+	}
+	users, _, err := f.s.Users(f.ctx, store.UserQuery{Limit: 1000})
+	f.check(err)
+	return users
+}
+
+// checkUsers compares which users an expression selects with which it means.
+func checkUsers(f *fixture, all []identity.User, e store.Expr, means func(*identity.User) bool) error {
+	users, total, err := f.s.Users(f.ctx, store.UserQuery{Where: e, Limit: 1000})
+	if err != nil {
+		return fmt.Errorf("%+v: %w", e, err)
+	}
+	var got, want []string
+	for i := range users {
+		got = append(got, users[i].UserName)
+	}
+	for i := range all {
+		if means(&all[i]) {
+			want = append(want, all[i].UserName)
+		}
+	}
+	if !slices.Equal(got, want) || total != len(want) {
+		return fmt.Errorf("%+v selects %q (total %d), want %q", e, got, total, want)
+	}
+	return nil
+}
+
+func exprValues() []string {
+	return append([]string{"a", "AL", "ha%", "é", "É", "l_p", " alpha ", "x\x00", "\xff", "alpha"}, exprTexts...)
+}
+
+func userExprs(f *fixture) {
+	users := exprUsers(f)
+	check := func(field store.Field, op store.CompareOp, value any, means func(*identity.User) bool) {
+		f.Helper()
+		if err := checkUsers(f, users, store.Compare{Field: field, Op: op, Value: value}, means); err != nil {
+			f.Error(err)
+		}
+	}
+	for _, field := range []struct {
+		field  store.Field
+		of     func(*identity.User) string
+		folded bool
+	}{
+		{store.FieldUserName, func(u *identity.User) string { return u.UserName }, true},
+		{store.FieldExternalID, func(u *identity.User) string { return u.ExternalID }, false},
+		{store.FieldDisplayName, func(u *identity.User) string { return u.DisplayName() }, true},
+		{store.FieldEmail, func(u *identity.User) string { return u.Email() }, true},
+		{store.FieldSource, func(u *identity.User) string { return u.Source }, false},
+	} {
+		for _, op := range allOps {
+			for _, value := range exprValues() {
+				unheld := strings.ContainsAny(value, "\x00\xff") || value == "\xff"
+				check(field.field, op, value, func(u *identity.User) bool {
+					if unheld && op != store.OpPr { // equal to nothing, part of nothing, before nothing
+						return op == store.OpNe
+					}
+					return compareText(op, field.of(u), value, field.folded)
+				})
+			}
+		}
+	}
+	for _, op := range []store.CompareOp{store.OpEq, store.OpNe, store.OpPr} {
+		for _, value := range []bool{true, false} {
+			check(store.FieldActive, op, value, func(u *identity.User) bool {
+				return op == store.OpPr || (u.Active == value) == (op == store.OpEq)
+			})
+		}
+		for _, id := range append(notIDs(users[3].ID), users[3].ID) {
+			check(store.FieldID, op, id, func(u *identity.User) bool {
+				return op == store.OpPr || (u.ID == id) == (op == store.OpEq)
+			})
+		}
+	}
+	zone := time.FixedZone("elsewhere", -9*3600)
+	for _, op := range []store.CompareOp{store.OpEq, store.OpNe, store.OpGt, store.OpGe, store.OpLt, store.OpLe, store.OpPr} {
+		for i := range users {
+			for _, value := range []time.Time{users[i].Created, users[i].Created.In(zone), users[i].LastModified} {
+				check(store.FieldCreated, op, value, func(u *identity.User) bool { return compareTime(op, u.Created, value) })
+				check(store.FieldLastModified, op, value, func(u *identity.User) bool { return compareTime(op, u.LastModified, value) })
+			}
+		}
+	}
+}
+
+func groupExprs(f *fixture) {
+	for i, text := range exprTexts {
+		f.group(func(g *identity.Group) {
+			g.DisplayName = fmt.Sprintf("%s.%d", text, i)
+			g.ExternalID, g.Source = text, fmt.Sprint("s", i)
+			g.Created, g.LastModified = at(time.Duration(i)*125*time.Millisecond), at(-time.Duration(i)*time.Hour)
+		})
+	}
+	all, _, err := f.s.Groups(f.ctx, store.GroupQuery{Limit: 1000})
+	f.check(err)
+	check := func(field store.Field, op store.CompareOp, value any, means func(*identity.Group) bool) {
+		f.Helper()
+		groups, total, err := f.s.Groups(f.ctx, store.GroupQuery{Where: store.Compare{Field: field, Op: op, Value: value}, Limit: 1000})
+		if err != nil {
+			f.Errorf("%s %s %q: %v", field, op, value, err)
+			return
+		}
+		var got, want []string
+		for i := range groups {
+			got = append(got, groups[i].DisplayName)
+		}
+		for i := range all {
+			if means(&all[i]) {
+				want = append(want, all[i].DisplayName)
+			}
+		}
+		if !slices.Equal(got, want) || total != len(want) {
+			f.Errorf("%s %s %q selects %q (total %d), want %q", field, op, value, got, total, want)
+		}
+	}
+	for _, op := range allOps {
+		for _, value := range exprTexts {
+			check(store.FieldDisplayName, op, value, func(g *identity.Group) bool { return compareText(op, g.DisplayName, value, true) })
+			check(store.FieldExternalID, op, value, func(g *identity.Group) bool { return compareText(op, g.ExternalID, value, false) })
+			check(store.FieldSource, op, value, func(g *identity.Group) bool { return compareText(op, g.Source, value, false) })
+		}
+	}
+	check(store.FieldID, store.OpEq, all[2].ID, func(g *identity.Group) bool { return g.ID == all[2].ID })
+	check(store.FieldID, store.OpNe, all[2].ID, func(g *identity.Group) bool { return g.ID != all[2].ID })
+	check(store.FieldCreated, store.OpGt, all[2].Created, func(g *identity.Group) bool { return g.Created.After(all[2].Created) })
+	check(store.FieldLastModified, store.OpLe, all[2].LastModified, func(g *identity.Group) bool { return !g.LastModified.After(all[2].LastModified) })
+}
+
+func nestedExprs(f *fixture) {
+	users := exprUsers(f)
+	type meaning struct {
+		expr  store.Expr
+		means func(*identity.User) bool
+	}
+	leaf := rapid.Custom(func(t *rapid.T) meaning {
+		switch rapid.IntRange(0, 3).Draw(t, "kind") {
+		case 0:
+			value := rapid.Bool().Draw(t, "active")
+			return meaning{store.Compare{Field: store.FieldActive, Op: store.OpEq, Value: value}, func(u *identity.User) bool { return u.Active == value }}
+		case 1:
+			return meaning{nil, func(*identity.User) bool { return true }}
+		}
+		op, value := rapid.SampledFrom(allOps).Draw(t, "op"), rapid.SampledFrom(exprTexts).Draw(t, "value")
+		return meaning{store.Compare{Field: store.FieldEmail, Op: op, Value: value}, func(u *identity.User) bool {
+			return compareText(op, u.Email(), value, true)
+		}}
+	})
+	var node func(depth int) *rapid.Generator[meaning]
+	node = func(depth int) *rapid.Generator[meaning] {
+		if depth == 0 {
+			return leaf
+		}
+		return rapid.Custom(func(t *rapid.T) meaning {
+			kind := rapid.SampledFrom([]string{"leaf", "not", "and", "or"}).Draw(t, "node")
+			switch kind {
+			case "leaf":
+				return leaf.Draw(t, "leaf")
+			case "not":
+				m := node(depth-1).Draw(t, "negated")
+				return meaning{store.Not{Expr: m.expr}, func(u *identity.User) bool { return !m.means(u) }}
+			}
+			parts := rapid.SliceOfN(node(depth-1), 0, 3).Draw(t, "parts")
+			exprs := make([]store.Expr, len(parts))
+			for i := range parts {
+				exprs[i] = parts[i].expr
+			}
+			if kind == "and" {
+				return meaning{store.And(exprs), func(u *identity.User) bool {
+					return !slices.ContainsFunc(parts, func(m meaning) bool { return !m.means(u) })
+				}}
+			}
+			return meaning{store.Or(exprs), func(u *identity.User) bool {
+				return slices.ContainsFunc(parts, func(m meaning) bool { return m.means(u) })
+			}}
+		})
+	}
+	rapid.Check(f, func(t *rapid.T) {
+		m := node(3).Draw(t, "expression")
+		if err := checkUsers(f, users, m.expr, m.means); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func memberExprs(f *fixture) {
+	g, empty := f.group(), f.group()
+	in, out := f.user(), f.user()
+	f.addMembers(g.ID, in.ID)
+	users := []identity.User{in, out}
+	isMember := func(id string) store.Expr {
+		return store.Compare{Field: store.FieldMember, Op: store.OpEq, Value: id}
+	}
+	for id, want := range map[string]string{g.ID: in.ID, empty.ID: "", "me": "", "\x00": "", strings.ToUpper(g.ID): ""} {
+		for _, err := range []error{
+			checkUsers(f, users, isMember(id), func(u *identity.User) bool { return u.ID == want }),
+			checkUsers(f, users, store.Not{Expr: isMember(id)}, func(u *identity.User) bool { return u.ID != want }),
+		} {
+			if err != nil {
+				f.Error(err)
+			}
+		}
+	}
+	for id, want := range map[string]int{in.ID: 1, out.ID: 0, "me": 0} {
+		groups, total, err := f.s.Groups(f.ctx, store.GroupQuery{Where: isMember(id), Limit: 10})
+		f.check(err)
+		if total != want || len(groups) != want {
+			f.Errorf("groups of %s = %v, want %d", id, groups, want)
+		}
+	}
+}
+
+func badExprs(f *fixture) {
+	for _, e := range []store.Expr{
+		store.Compare{Field: "nickName", Op: store.OpEq, Value: "x"},
+		store.Compare{Field: store.FieldUserName, Op: "xx", Value: "x"},
+		store.Compare{Field: store.FieldUserName, Op: store.OpEq, Value: true},
+		store.Compare{Field: store.FieldUserName, Op: store.OpEq},
+		store.Compare{Field: store.FieldActive, Op: store.OpEq, Value: "true"},
+		store.Compare{Field: store.FieldActive, Op: store.OpGt, Value: true},
+		store.Compare{Field: store.FieldCreated, Op: store.OpCo, Value: epoch},
+		store.Compare{Field: store.FieldCreated, Op: store.OpEq, Value: "2026"},
+		store.Compare{Field: store.FieldID, Op: store.OpSw, Value: "x"},
+		store.Compare{Field: store.FieldMember, Op: store.OpNe, Value: "x"},
+		store.And{store.Not{Expr: store.Compare{Field: "x", Op: store.OpPr}}},
+	} {
+		if _, _, err := f.s.Users(f.ctx, store.UserQuery{Where: e, Limit: 1}); err == nil {
+			f.Errorf("%+v: no error", e)
+		}
+	}
+	for _, field := range []store.Field{store.FieldUserName, store.FieldEmail, store.FieldActive} {
+		e := store.Compare{Field: field, Op: store.OpPr}
+		if _, _, err := f.s.Groups(f.ctx, store.GroupQuery{Where: e, Limit: 1}); err == nil {
+			f.Errorf("groups: %+v: no error", e)
+		}
+	}
+}
