@@ -1,0 +1,145 @@
+package httpserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Options are what a Server is made of. Listen, Handler and Logger are required.
+type Options struct {
+	Listen     string // host:port; port 0 takes a free one
+	CertFile   string // PEM, with the chain; "" serves plain HTTP
+	KeyFile    string // PEM
+	TrustProxy bool   // a proxy in front ends TLS: plain HTTP is allowed anywhere, and X-Forwarded-For and X-Request-Id are believed
+	Handler    http.Handler
+	Ready      func(context.Context) error // nil: always ready
+	Logger     *slog.Logger
+	Grace      time.Duration // how long requests may take to finish at the end; 0 is 20 s
+}
+
+// Bounds of a request. A bulk request of a thousand operations on a busy database takes its minute.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = time.Minute
+	writeTimeout      = 2 * time.Minute
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	readyTimeout      = 5 * time.Second
+	defaultGrace      = 20 * time.Second
+)
+
+// Server is a listening HTTP server. Run it once, or Close it.
+type Server struct {
+	o        Options
+	listener net.Listener
+	stopping atomic.Bool
+}
+
+// New checks the options, reads the certificate and listens, so that what is wrong with them shows before anything
+// else starts.
+func New(o Options) (*Server, error) {
+	if o.Handler == nil || o.Logger == nil {
+		return nil, errors.New("httpserver: Handler and Logger are required")
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		return nil, errors.New("a certificate needs its key, and a key its certificate")
+	}
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", o.Listen, err)
+	}
+	if o.CertFile == "" && !o.TrustProxy && !isLoopback(host) {
+		return nil, fmt.Errorf("listen on %s: plain HTTP is for loopback, or for behind a proxy that ends TLS", o.Listen)
+	}
+	var config *tls.Config
+	if o.CertFile != "" {
+		certificate, err := newReloader(o.CertFile, o.KeyFile, o.Logger)
+		if err != nil {
+			return nil, err
+		}
+		config = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: certificate.get,
+			NextProtos:     []string{"h2", "http/1.1"},
+		}
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", o.Listen, err)
+	}
+	if config != nil {
+		listener = tls.NewListener(listener, config)
+	}
+	return &Server{o: o, listener: listener}, nil
+}
+
+// Addr returns the address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// URL returns the server's own address for a client on this machine.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.o.CertFile != "" {
+		scheme = "https"
+	}
+	addr, ok := s.listener.Addr().(*net.TCPAddr)
+	if ok && addr.IP.IsUnspecified() {
+		return fmt.Sprintf("%s://localhost:%d", scheme, addr.Port)
+	}
+	return scheme + "://" + s.listener.Addr().String()
+}
+
+// Close stops listening. It is for a server that is not Run.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves until ctx ends, then takes no more requests, lets those under way finish for as long as Grace, and
+// returns nil. A request's context lives on until then.
+func (s *Server) Run(ctx context.Context) error {
+	requests, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	server := &http.Server{
+		Handler:           s.handler(),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug), // scanners and broken clients
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(s.listener) }()
+	s.o.Logger.InfoContext(ctx, "listening", "url", s.URL())
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", s.o.Listen, err)
+	case <-ctx.Done():
+	}
+	s.stopping.Store(true) // connections kept alive see it in /readyz until theirs is closed
+	began := time.Now()
+	deadline, stop := context.WithTimeout(context.WithoutCancel(ctx), s.o.Grace)
+	defer stop()
+	if err := server.Shutdown(deadline); err != nil {
+		s.o.Logger.WarnContext(ctx, "requests cut off", "grace", s.o.Grace.String())
+		cancel(errStopping)
+		_ = server.Close() // what it reports was cut off on purpose
+	}
+	<-served
+	s.o.Logger.InfoContext(ctx, "stopped listening", "duration_ms", time.Since(began).Milliseconds())
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
