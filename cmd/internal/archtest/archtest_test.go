@@ -49,6 +49,7 @@ cmd/internal/cli                  : *
 cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
+cmd/internal/signin               :
 cmd/internal/telemetry            :
 cmd/internal/archtest             :
 `
@@ -86,7 +87,7 @@ var dependencies = []dependency{
 	{"github.com/lmittmann/tint", "cmd/internal/telemetry", false, "loggers are handed in"},
 	{"github.com/prometheus/client_golang", "reconcile connectors scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
 	{"github.com/google/uuid", "store store/storetest reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
-	{"golang.org/x/crypto/argon2", "cmd/internal/apikey", false, "passwords are checked in one place"},
+	{"golang.org/x/crypto/argon2", "cmd/internal/signin", false, "passwords are checked in one place"},
 	{"golang.org/x/sync", "store reconcile connectors/... scim cmd/...", true, "pure packages start no goroutines"},
 	{"golang.org/x/time/rate", "connectors scim cmd/internal/...", false, "limits belong to the edges"},
 	{"golang.org/x/text", "store/storetest scim/schema scim/filter", false, "names are compared by store/identity, with the standard library"},
