@@ -191,8 +191,9 @@ func (r reader) MissingMembers(ctx context.Context, runID, source, groupSourceID
 	statement := "SELECT s.user_source_id, coalesce(CAST(u.id AS text), c.object_id) AS user_id, coalesce(u.user_name, c.name) AS user_name FROM run_members s " +
 		"LEFT JOIN users u ON u.source = ? AND u.source_id = s.user_source_id AND u.source_id <> '' " +
 		// A journaled change names the user where the row is held under another source so far, or not yet.
-		"LEFT JOIN run_changes c ON u.id IS NULL AND c.run_id = s.run_id AND c.ord = (SELECT min(o.ord) FROM run_changes o " +
-		"WHERE o.run_id = s.run_id AND o.object = 'user' AND o.source_id = s.user_source_id AND o.op <> 'conflict') " +
+		// Several changes of one person name the same one: the first counts.
+		"LEFT JOIN run_changes c ON u.id IS NULL AND c.run_id = s.run_id AND c.object = 'user' AND c.source_id = s.user_source_id AND c.op <> 'conflict' " +
+		"AND NOT EXISTS (SELECT 1 FROM run_changes o WHERE o.run_id = c.run_id AND o.object = 'user' AND o.source_id = c.source_id AND o.op <> 'conflict' AND o.ord < c.ord) " +
 		"WHERE s.run_id = ? AND s.group_source_id = ? AND s.user_source_id > ? AND (u.id IS NOT NULL OR c.run_id IS NOT NULL)"
 	args := []any{source, runID, groupSourceID, after}
 	if groupID != "" {

@@ -185,6 +185,17 @@ func (r reader) PrivilegedUsers(ctx context.Context, userIDs []string) (map[stri
 	return privileged, nil
 }
 
+// CountLocalAdmins returns the number of active local accounts that are admin on the root team.
+func (r reader) CountLocalAdmins(ctx context.Context) (int, error) {
+	var n int
+	err := r.raw(ctx, "SELECT count(*) FROM users WHERE origin = 'local' AND active AND deleted_at IS NULL AND id IN ("+
+		"SELECT user_id FROM effective_grants WHERE team_id = ? AND role = ?)", identity.RootTeamID, identity.RoleAdmin).Scan(&n).Error
+	if err != nil {
+		return 0, fmt.Errorf("read local admins: %w", err)
+	}
+	return n, nil
+}
+
 // LocalAdmins returns the ids of the active local accounts that are admin on the root team: break glass. The rows stay
 // as they are until the transaction ends.
 func (tx *Tx) LocalAdmins(ctx context.Context) ([]string, error) {

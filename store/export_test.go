@@ -1,0 +1,19 @@
+package store
+
+import "gorm.io/gorm"
+
+// Watch calls f with each statement and its parameters before it is run. It is for a store that one test uses.
+func (s *Store) Watch(f func(statement string, args []any)) error {
+	watch := func(db *gorm.DB) { f(db.Statement.SQL.String(), db.Statement.Vars) }
+	callbacks := s.db.Callback()
+	for _, err := range []error{
+		callbacks.Query().Before("gorm:query").Register("watch", watch),
+		callbacks.Row().Before("gorm:row").Register("watch", watch),
+		callbacks.Raw().Before("gorm:raw").Register("watch", watch),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

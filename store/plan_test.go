@@ -1,0 +1,353 @@
+package store_test
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+	"github.com/idpsync/idpsync/store/storetest"
+)
+
+// directory is a database with many people, whose statements are watched.
+type directory struct {
+	s          *store.Store
+	db         *sql.DB
+	userIDs    []string
+	groupID    string // has every second user
+	statements []watched
+}
+
+type watched struct {
+	text string
+	args []any
+}
+
+func sourceID(i int) string { return fmt.Sprintf("00u%08d", i) }
+
+// fill makes a directory with n users, a group of half of them and twenty small ones, and a run whose spool differs
+// from the large group a little.
+func fill(t *testing.T, dsn string, n int) *directory {
+	t.Helper()
+	ctx := t.Context()
+	s, err := store.Open(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	d := &directory{s: s, groupID: uuid.NewString()}
+	driverName, rawDSN := "pgx", dsn
+	if file, lite := strings.CutPrefix(dsn, "sqlite://"); lite {
+		driverName, rawDSN = "sqlite", file
+	}
+	if d.db, err = sql.Open(driverName, rawDSN); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.db.Close() })
+	now := time.Now()
+	users := make([]identity.User, n)
+	for i := range users {
+		users[i] = identity.User{
+			ID: uuid.NewString(), UserName: fmt.Sprintf("user%d@example.com", i), ExternalID: sourceID(i), Active: i%20 != 0,
+			Attributes: identity.Attributes{
+				"displayName": fmt.Sprint("User ", i), "emails": []any{map[string]any{"value": fmt.Sprintf("mail%d@example.com", i), "primary": true}},
+			},
+			Origin: identity.OriginSSO, Source: "okta", SourceID: sourceID(i), Version: 1, Created: now, LastModified: now,
+		}
+		d.userIDs = append(d.userIDs, users[i].ID)
+	}
+	var stated, members []string
+	for i := 0; i < n; i += 2 {
+		members = append(members, d.userIDs[i])
+		if i > 10 {
+			stated = append(stated, sourceID(i))
+		}
+	}
+	stated = append(stated, sourceID(1), sourceID(3))
+	err = s.InTx(ctx, func(tx *store.Tx) error {
+		if err := tx.InsertUsers(ctx, users); err != nil {
+			return err
+		}
+		for i := range 21 {
+			g := identity.Group{
+				ID: uuid.NewString(), DisplayName: fmt.Sprint("Group ", i), Source: "okta", SourceID: fmt.Sprintf("00g%d", i),
+				Version: 1, Created: now, LastModified: now,
+			}
+			ids := d.userIDs[i*10 : i*10+10]
+			if i == 0 {
+				g.ID, ids = d.groupID, members
+			}
+			if err := tx.InsertGroup(ctx, &g); err != nil {
+				return err
+			}
+			if _, err := tx.AddMembers(ctx, g.ID, ids); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutRun(ctx, &identity.Run{ID: "r", Connector: "okta", Started: now}); err != nil {
+			return err
+		}
+		var changes []identity.Change
+		for i := range n / 10 {
+			changes = append(changes, identity.Change{
+				RunID: "r", Ord: int64(i + 1), Object: identity.ObjectUser, Op: identity.OpUpdate, SourceID: sourceID(i), ID: d.userIDs[i],
+			})
+		}
+		if err := tx.InsertChanges(ctx, changes); err != nil {
+			return err
+		}
+		return tx.SpoolMembers(ctx, "r", "00g0", stated)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.db.ExecContext(ctx, "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Watch(func(text string, args []any) {
+		d.statements = append(d.statements, watched{text, args})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// run runs a read and returns the statements that it took.
+func (d *directory) run(t *testing.T, read func(s *store.Store) error) []watched {
+	t.Helper()
+	d.statements = nil
+	if err := read(d.s); err != nil {
+		t.Fatal(err)
+	}
+	return d.statements
+}
+
+// literal writes a parameter into a statement.
+func literal(t *testing.T, v any) string {
+	t.Helper()
+	if valuer, ok := v.(driver.Valuer); ok {
+		var err error
+		if v, err = valuer.Value(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	switch v := v.(type) {
+	case string:
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
+	case time.Time:
+		return "'" + v.Format(time.RFC3339Nano) + "'"
+	case int, int64, bool:
+		return fmt.Sprint(v)
+	}
+	t.Fatalf("a parameter of type %T", v)
+	return ""
+}
+
+// page is what the reads below return and this test does not look at.
+func page[T any](_ T, err error) error { return err }
+
+func counted[T any](_ T, _ int, err error) error { return err }
+
+func eq(field store.Field, value any) store.Expr {
+	return store.Compare{Field: field, Op: store.OpEq, Value: value}
+}
+
+// reads are what has to stay fast whatever the number of people.
+func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
+	ctx, id := t.Context(), d.userIDs[7]
+	users := func(where store.Expr) func(s *store.Store) error {
+		return func(s *store.Store) error { return counted(s.Users(ctx, store.UserQuery{Where: where, Limit: 100})) }
+	}
+	groups := func(where store.Expr) func(s *store.Store) error {
+		return func(s *store.Store) error { return counted(s.Groups(ctx, store.GroupQuery{Where: where, Limit: 100})) }
+	}
+	var sourceIDs []string
+	for i := range 200 {
+		sourceIDs = append(sourceIDs, sourceID(i*7))
+	}
+	return map[string]func(s *store.Store) error{
+		"user by id":           func(s *store.Store) error { return page(s.User(ctx, id)) },
+		"user by name":         func(s *store.Store) error { return page(s.UserByName(ctx, "USER7@example.com")) },
+		"users by id":          func(s *store.Store) error { return page(s.UsersByID(ctx, d.userIDs[:100])) },
+		"id eq":                users(eq(store.FieldID, id)),
+		"userName eq":          users(eq(store.FieldUserName, "user7@example.com")),
+		"externalId eq":        users(eq(store.FieldExternalID, sourceID(7))),
+		"email eq":             users(eq(store.FieldEmail, "mail7@example.com")),
+		"displayName eq":       users(eq(store.FieldDisplayName, "user 7")),
+		"userName or email eq": users(store.Or{eq(store.FieldUserName, "user7@example.com"), eq(store.FieldEmail, "user7@example.com")}),
+		"groups of a member":   groups(eq(store.FieldMember, id)),
+		"group by externalId":  groups(eq(store.FieldExternalID, "x")),
+		"group by id":          func(s *store.Store) error { return page(s.Group(ctx, d.groupID)) },
+		"group by name":        func(s *store.Store) error { return page(s.GroupByName(ctx, "group 7")) },
+		"groups of users":      func(s *store.Store) error { return page(s.GroupsOfUsers(ctx, d.userIDs[:20])) },
+		"member ids":           func(s *store.Store) error { return page(s.MemberIDs(ctx, d.groupID, id, 100)) },
+		"held users":           func(s *store.Store) error { return page(s.HeldUsers(ctx, "okta", sourceIDs)) },
+		"owned users":          func(s *store.Store) error { return page(s.OwnedUsers(ctx, "okta", 500, 200)) },
+		"candidates": func(s *store.Store) error {
+			return page(s.Candidates(ctx, sourceIDs[:20], []string{"user7@example.com"}))
+		},
+		"effective grants": func(s *store.Store) error { return page(s.EffectiveGrants(ctx, id)) },
+		"privileged users": func(s *store.Store) error { return page(s.PrivilegedUsers(ctx, d.userIDs[:20])) },
+		"changes": func(s *store.Store) error {
+			return page(s.Changes(ctx, store.ChangeQuery{RunID: "r", After: 50, Limit: 100}))
+		},
+		"missing members": func(s *store.Store) error {
+			return page(s.MissingMembers(ctx, "r", "okta", "00g0", d.groupID, "", 100))
+		},
+		"missing members, later": func(s *store.Store) error {
+			return page(s.MissingMembers(ctx, "r", "okta", "00g0", d.groupID, sourceID(900), 100))
+		},
+		"audit of an object": func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ObjectID: id, Limit: 10})) },
+		"unknown users":      func(s *store.Store) error { return page(s.UnknownUsers(ctx, d.userIDs[:50])) },
+	}
+}
+
+// large are the tables that no read of a few rows may go through from end to end.
+var large = []string{"users", "group_members", "run_members", "run_changes"}
+
+// TestPlans asks PostgreSQL how it runs each read, once knowing the parameters and once for any parameters, as it does
+// after a statement was run a few times.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	d := fill(t, storetest.PostgresDSN(t), 20_000)
+	conn, err := d.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for name, read := range reads(t, d) {
+		for _, statement := range d.run(t, read) {
+			args := make([]string, len(statement.args))
+			for i, arg := range statement.args {
+				args[i] = literal(t, arg)
+			}
+			execute := "EXPLAIN EXECUTE p"
+			if len(args) > 0 {
+				execute += "(" + strings.Join(args, ", ") + ")"
+			}
+			modes := []string{"force_custom_plan", "force_generic_plan"}
+			if strings.Contains(statement.text, "ANY(") || strings.Contains(statement.text, "run_members") {
+				modes = modes[:1] // of how many rows they are depends on the parameters: these stay custom by their cost
+			}
+			for _, mode := range modes {
+				plan := explain(t, conn, "SET plan_cache_mode = "+mode, "PREPARE p AS "+statement.text, execute, "DEALLOCATE p")
+				for _, table := range large {
+					if strings.Contains(plan, "Seq Scan on "+table+" ") {
+						t.Errorf("%s reads all of %s (%s):\n%s\n%s", name, table, mode, statement.text, plan)
+					}
+				}
+			}
+		}
+	}
+}
+
+// explain runs the statements and returns the rows that they give.
+func explain(t *testing.T, conn *sql.Conn, statements ...string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, statement := range statements {
+		rows, err := conn.QueryContext(t.Context(), statement)
+		if err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		columns, _ := rows.Columns()
+		for rows.Next() {
+			values := make([]any, len(columns))
+			var text string
+			for i := range values {
+				values[i] = new(any)
+			}
+			values[len(values)-1] = &text // SQLite's detail, PostgreSQL's only column
+			if err := rows.Scan(values...); err != nil {
+				t.Fatal(err)
+			}
+			b.WriteString(text + "\n")
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	return b.String()
+}
+
+// TestSQLitePlans does for SQLite what TestPlans does for PostgreSQL.
+func TestSQLitePlans(t *testing.T) {
+	t.Parallel()
+	d := fill(t, storetest.MigratedSQLiteDSN(t), 2000)
+	conn, err := d.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for name, read := range reads(t, d) {
+		for _, statement := range d.run(t, read) {
+			text := statement.text
+			for _, arg := range statement.args {
+				text = strings.Replace(text, "?", literal(t, arg), 1)
+			}
+			plan := explain(t, conn, "EXPLAIN QUERY PLAN "+text)
+			for line := range strings.Lines(plan) {
+				for _, table := range []string{"users", "u", "group_members", "m", "run_members", "s", "run_changes", "c", "o"} {
+					if line := strings.TrimSpace(line); line == "SCAN "+table {
+						t.Errorf("%s reads all of %s:\n%s\n%s", name, table, text, plan)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestDriftAtScale compares a group of ten thousand with what was stated of it.
+func TestDriftAtScale(t *testing.T) {
+	t.Parallel()
+	d := fill(t, storetest.PostgresDSN(t), 20_000)
+	began := time.Now()
+	missing, err := d.s.MissingMembers(t.Context(), "r", "okta", "00g0", d.groupID, "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	extra, err := d.s.ExtraMembers(t.Context(), "r", "okta", "00g0", d.groupID, "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(missing) != 2 || len(extra) != 6 {
+		t.Errorf("%d missing and %d extra members, want 2 and 6", len(missing), len(extra))
+	}
+	took := time.Since(began)
+	t.Logf("compared in %s", took)
+	if took > 5*time.Second {
+		t.Errorf("comparing took %s", took)
+	}
+}
+
+// TestStatements counts the statements of a read: the same for one row and for hundreds.
+func TestStatements(t *testing.T) {
+	t.Parallel()
+	d := fill(t, storetest.MigratedSQLiteDSN(t), 1000)
+	ctx := t.Context()
+	for name, c := range map[string]struct {
+		read func(n int) error
+		want int
+	}{
+		"users":             {func(n int) error { return counted(d.s.Users(ctx, store.UserQuery{Limit: n})) }, 2},
+		"groups":            {func(n int) error { return counted(d.s.Groups(ctx, store.GroupQuery{Limit: n})) }, 2},
+		"groups of users":   {func(n int) error { return page(d.s.GroupsOfUsers(ctx, d.userIDs[:n])) }, 1},
+		"members of groups": {func(n int) error { return page(d.s.MembersOfGroups(ctx, append(d.userIDs[:n:n], d.groupID))) }, 1},
+		"users by id":       {func(n int) error { return page(d.s.UsersByID(ctx, d.userIDs[:n])) }, 1},
+		"owned users":       {func(n int) error { return page(d.s.OwnedUsers(ctx, "okta", 0, n)) }, 1},
+		"no page":           {func(int) error { return counted(d.s.Users(ctx, store.UserQuery{})) }, 1},
+	} {
+		for _, n := range []int{1, 500} {
+			got := len(d.run(t, func(*store.Store) error { return c.read(n) }))
+			if got != c.want {
+				t.Errorf("%s: %d statements for %d, want %d", name, got, n, c.want)
+			}
+		}
+	}
+}
