@@ -67,87 +67,86 @@ var paths = [attributes]identity.Path{
 	manager:           {Schema: identity.EnterpriseURN, Attr: "manager", Sub: "displayName"},
 }
 
-// slot returns the place of a profile attribute, or -1 for one that is not mapped.
-func slot(name []byte) int {
-	switch string(name) {
-	case "firstName":
-		return firstName
-	case "lastName":
-		return lastName
-	case "middleName":
-		return middleName
-	case "honorificPrefix":
-		return honorificPrefix
-	case "honorificSuffix":
-		return honorificSuffix
-	case "displayName":
-		return displayName
-	case "nickName":
-		return nickName
-	case "title":
-		return title
-	case "userType":
-		return userType
-	case "preferredLanguage":
-		return preferredLanguage
-	case "locale":
-		return locale
-	case "timezone":
-		return timezone
-	case "email":
-		return email
-	case "secondEmail":
-		return secondEmail
-	case "mobilePhone":
-		return mobilePhone
-	case "primaryPhone":
-		return primaryPhone
-	case "streetAddress":
-		return streetAddress
-	case "city":
-		return city
-	case "state":
-		return state
-	case "zipCode":
-		return zipCode
-	case "countryCode":
-		return countryCode
-	case "employeeNumber":
-		return employeeNumber
-	case "costCenter":
-		return costCenter
-	case "organization":
-		return organization
-	case "division":
-		return division
-	case "department":
-		return department
-	case "managerId":
-		return managerID
-	case "manager":
-		return manager
+// profileOf is what is read of a user's profile.
+type profileOf[T any] struct {
+	Login             T `json:"login"`
+	FirstName         T `json:"firstName"`
+	LastName          T `json:"lastName"`
+	MiddleName        T `json:"middleName"`
+	HonorificPrefix   T `json:"honorificPrefix"`
+	HonorificSuffix   T `json:"honorificSuffix"`
+	DisplayName       T `json:"displayName"`
+	NickName          T `json:"nickName"`
+	Title             T `json:"title"`
+	UserType          T `json:"userType"`
+	PreferredLanguage T `json:"preferredLanguage"`
+	Locale            T `json:"locale"`
+	Timezone          T `json:"timezone"`
+	Email             T `json:"email"`
+	SecondEmail       T `json:"secondEmail"`
+	MobilePhone       T `json:"mobilePhone"`
+	PrimaryPhone      T `json:"primaryPhone"`
+	StreetAddress     T `json:"streetAddress"`
+	City              T `json:"city"`
+	State             T `json:"state"`
+	ZipCode           T `json:"zipCode"`
+	CountryCode       T `json:"countryCode"`
+	EmployeeNumber    T `json:"employeeNumber"`
+	CostCenter        T `json:"costCenter"`
+	Organization      T `json:"organization"`
+	Division          T `json:"division"`
+	Department        T `json:"department"`
+	ManagerID         T `json:"managerId"`
+	Manager           T `json:"manager"`
+}
+
+// values returns the attributes in their places.
+func (p *profileOf[T]) values() [attributes]*T {
+	return [attributes]*T{
+		firstName:         &p.FirstName,
+		lastName:          &p.LastName,
+		middleName:        &p.MiddleName,
+		honorificPrefix:   &p.HonorificPrefix,
+		honorificSuffix:   &p.HonorificSuffix,
+		displayName:       &p.DisplayName,
+		nickName:          &p.NickName,
+		title:             &p.Title,
+		userType:          &p.UserType,
+		preferredLanguage: &p.PreferredLanguage,
+		locale:            &p.Locale,
+		timezone:          &p.Timezone,
+		email:             &p.Email,
+		secondEmail:       &p.SecondEmail,
+		mobilePhone:       &p.MobilePhone,
+		primaryPhone:      &p.PrimaryPhone,
+		streetAddress:     &p.StreetAddress,
+		city:              &p.City,
+		state:             &p.State,
+		zipCode:           &p.ZipCode,
+		countryCode:       &p.CountryCode,
+		employeeNumber:    &p.EmployeeNumber,
+		costCenter:        &p.CostCenter,
+		organization:      &p.Organization,
+		division:          &p.Division,
+		department:        &p.Department,
+		managerID:         &p.ManagerID,
+		manager:           &p.Manager,
 	}
-	return -1
 }
 
 const deprovisioned = "DEPROVISIONED"
 
-// status translates Okta's user status and gives the word back. The credential states leave assignments intact:
-// they are active.
-func status(t text) (identity.Status, string) {
-	switch word := string(t.raw); word {
+// statusOf translates Okta's user status. The credential states leave assignments intact: they are active.
+func statusOf(okta string) identity.Status {
+	switch okta {
 	case "STAGED":
-		return identity.StatusPending, "STAGED"
-	case "PROVISIONED":
-		return identity.StatusActive, "PROVISIONED"
-	case "ACTIVE":
-		return identity.StatusActive, "ACTIVE"
-	case "RECOVERY", "PASSWORD_EXPIRED", "LOCKED_OUT":
-		return identity.StatusActive, word
+		return identity.StatusPending
+	case "PROVISIONED", "ACTIVE", "RECOVERY", "PASSWORD_EXPIRED", "LOCKED_OUT":
+		return identity.StatusActive
 	case "SUSPENDED":
-		return identity.StatusInactive, "SUSPENDED"
+		return identity.StatusInactive
 	case deprovisioned:
-		return identity.StatusGone, deprovisioned
+		return identity.StatusGone
 	}
-	return identity.StatusUnknown, t.String()
+	return identity.StatusUnknown
 }

@@ -223,11 +223,7 @@ func (p *pull) listGroups(ctx context.Context, assigned map[string]bool, queue c
 // incomplete, and the next pull will not list it.
 func (p *pull) members(ctx context.Context, groupID string) error {
 	e, err := p.eachMember(ctx, groupID, func(page page, m identity.MemberRecord, gone []bool) error {
-		for i, id := range m.UserIDs {
-			if !gone[i] {
-				p.roster.add(id, member)
-			}
-		}
+		p.roster.addMembers(m.UserIDs, gone)
 		return p.addMembers(ctx, m)
 	})
 	if err != nil {
