@@ -229,7 +229,9 @@ func (h *history) state(house *house) map[string]any {
 func TestProperty_PushingAndPullingEndInTheSameState(t *testing.T) {
 	t.Parallel()
 	check := func(t *testing.T, seed uint64, pushed, pulled *store.Store) {
-		rules := []roles.Rule{{Group: anchorGroup, Grants: []identity.TeamRole{{Team: "Payments", Role: "operator"}}}}
+		rules := []roles.Rule{{Group: anchorGroup, Grants: []identity.TeamRole{
+			{Team: "Payments", Role: "operator"}, {Team: "Anchored", Role: "operator"}, {Team: "Group g0003", Role: "admin"},
+		}}}
 		h := &history{
 			directory: newDirectory(), rand: rand.New(rand.NewPCG(seed, 1)), ids: map[string]string{},
 			pushed: open(t, pushed, rules...),

@@ -231,6 +231,13 @@ func (r reader) CountOwned(ctx context.Context, source string) (groups, members 
 	return row.Groups, row.Members, nil
 }
 
+// MappedGroups returns the groups that a role mapping names by these normalized references: externalId (compared
+// without case), id or displayName.
+func (r reader) MappedGroups(ctx context.Context, references []string) ([]identity.Group, error) {
+	return r.scanGroups(ctx, groupSelect+"WHERE "+r.d.in("lower(g.external_id)", "text")+" OR "+r.d.in("g.display_name_key", "text")+
+		" OR "+r.d.in("CAST(g.id AS text)", "text")+" ORDER BY g.seq", r.d.list(references), r.d.list(references), r.d.list(references))
+}
+
 // GroupCandidates returns the groups that one of the external ids or names may mean, without order.
 func (r reader) GroupCandidates(ctx context.Context, externalIDs, names []string) ([]identity.Group, error) {
 	keys := make([]string, len(names))

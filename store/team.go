@@ -42,8 +42,20 @@ func (r reader) TeamByName(ctx context.Context, name string) (identity.Team, err
 	if !holdable(name) {
 		return identity.Team{}, ErrNotFound
 	}
+	return r.oneTeam(ctx, "name_key = ?", identity.Normalize(name))
+}
+
+// Team returns the team with an id; ErrNotFound.
+func (r reader) Team(ctx context.Context, id string) (identity.Team, error) {
+	if !isID(id) {
+		return identity.Team{}, ErrNotFound
+	}
+	return r.oneTeam(ctx, "id = ?", id)
+}
+
+func (r reader) oneTeam(ctx context.Context, where string, args ...any) (identity.Team, error) {
 	var rows []teamRow
-	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams WHERE name_key = ?", identity.Normalize(name)).Scan(&rows).Error
+	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams WHERE "+where, args...).Scan(&rows).Error
 	if err != nil {
 		return identity.Team{}, fmt.Errorf("read team: %w", err)
 	}

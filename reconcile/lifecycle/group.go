@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -105,11 +103,47 @@ func (c *change) syncTeam(ctx context.Context, g *identity.Group) error {
 	if team.ID == "" {
 		team.ID = c.newID()
 	}
+	old, err := c.tx.Team(ctx, team.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	team.Name, team.GroupID, g.TeamID = name, g.ID, team.ID
 	if err := c.tx.PutTeam(ctx, team); err != nil {
 		return err
 	}
-	return c.syncGroupGrants(ctx, g, team.Name)
+	if err := c.syncGroupGrants(ctx, g, team.Name); err != nil {
+		return err
+	}
+	if old.Name == team.Name {
+		return nil
+	}
+	return c.syncGranting(ctx, g.ID, old.Name, team.Name)
+}
+
+// syncGranting brings the grants of other groups in line whose rules name a team by a name that now means another team.
+func (c *change) syncGranting(ctx context.Context, except string, teams ...string) error {
+	references := c.mapping.GroupsGranting(teams...)
+	if len(references) == 0 {
+		return nil
+	}
+	groups, err := c.tx.MappedGroups(ctx, references)
+	if err != nil {
+		return err
+	}
+	for i := range groups {
+		g := &groups[i]
+		if g.ID == except {
+			continue
+		}
+		own, err := c.tx.Team(ctx, g.TeamID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := c.syncGroupGrants(ctx, g, own.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // syncGroupGrants makes what a group grants what the mapping says.
@@ -257,10 +291,10 @@ func (c *change) changeMembers(ctx context.Context, g *identity.Group, ops []Mem
 		run := func() (err error) {
 			switch op.Op {
 			case MembersRemove:
-				removed, err = c.tx.RemoveMembers(ctx, g.ID, uuids(op.IDs))
+				removed, err = c.tx.RemoveMembers(ctx, g.ID, op.IDs)
 				return err
 			case MembersSet:
-				if removed, err = c.tx.KeepMembers(ctx, g.ID, uuids(op.IDs)); err != nil {
+				if removed, err = c.tx.KeepMembers(ctx, g.ID, op.IDs); err != nil {
 					return err
 				}
 			}
@@ -298,11 +332,6 @@ func (c *change) memberEvents(g *identity.Group, added, removed []string) {
 	if len(removed) > 0 {
 		c.event(identity.Event{Type: identity.EventMembershipRemoved, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Members: removed})
 	}
-}
-
-// uuids leaves out what can be nobody's id.
-func uuids(ids []string) []string {
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return uuid.Validate(id) != nil })
 }
 
 // DeleteGroup removes a group, its grants, and its team unless others hold grants on it; never users.

@@ -10,7 +10,7 @@ import (
 // Limits bound the removals of one kind of object in one plan: more than Floor, and more than Percent of what is held or
 // more than Max, are held. Max 0 means no such bound.
 type Limits struct {
-	Percent int
+	Percent float64
 	Floor   int
 	Max     int
 }
@@ -96,8 +96,8 @@ func (l Limits) check(noun string, c Count) string {
 	if c.Removals <= l.Floor {
 		return ""
 	}
-	if 100*c.Removals > l.Percent*c.Held {
-		return fmt.Sprintf("%s %.0f %% > %d %% (%d of %d)", noun, 100*float64(c.Removals)/float64(max(c.Held, 1)), l.Percent, c.Removals, c.Held)
+	if share := 100 * float64(c.Removals) / float64(max(c.Held, 1)); share > l.Percent {
+		return fmt.Sprintf("%s %.3g %% > %.3g %% (%d of %d)", noun, share, l.Percent, c.Removals, c.Held)
 	}
 	if l.Max > 0 && c.Removals > l.Max {
 		return fmt.Sprintf("%s %d > %d", noun, c.Removals, l.Max)

@@ -84,6 +84,23 @@ func (m *Mapping) Known(role identity.Role) bool {
 // Mapped tells whether a rule, beyond the default role, speaks of the group.
 func (m *Mapping) Mapped(g *identity.Group) bool { return len(m.byRules(g)) > 0 }
 
+// GroupsGranting returns the groups, as the rules name them, that give a role on one of these teams.
+func (m *Mapping) GroupsGranting(teams ...string) []string {
+	if m == nil {
+		return nil
+	}
+	var groups []string
+	for group, grants := range m.rules {
+		if slices.ContainsFunc(grants, func(g identity.TeamRole) bool {
+			return slices.ContainsFunc(teams, func(t string) bool { return identity.Normalize(t) == identity.Normalize(g.Team) })
+		}) {
+			groups = append(groups, group)
+		}
+	}
+	slices.Sort(groups)
+	return groups
+}
+
 // Grants returns what the group gives its members: the default role on the group's own team, and what the rules say,
 // each once, in a stable order. ownTeam is the name of the group's team, "" when it has none.
 func (m *Mapping) Grants(g *identity.Group, ownTeam string) []identity.TeamRole {

@@ -1,0 +1,218 @@
+// Package app is the composition root: it builds the parts from a configuration, wires them together and runs them. It
+// has no rules of its own.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/connectors"
+	"github.com/idpsync/idpsync/connectors/okta"
+	"github.com/idpsync/idpsync/reconcile"
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/reconcile/plan"
+	"github.com/idpsync/idpsync/reconcile/roles"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// constructors is the one list of connector types.
+var constructors = map[string]func(*configs.Connector, *slog.Logger) (connectors.Connector, error){
+	configs.TypeOkta: newOkta,
+}
+
+func newOkta(c *configs.Connector, logger *slog.Logger) (connectors.Connector, error) {
+	if c.PrivateKeyFile != "" {
+		return nil, errors.New("private_key_file: this version signs in with api_token only; set api_token")
+	}
+	requireGroup := c.RequiresGroup()
+	return okta.New(okta.Options{
+		Name: c.Name, URL: c.URL, APIToken: connectors.Secret(c.APIToken.Reveal()), AppID: c.AppID,
+		GroupsInclude: c.Groups.Include, GroupsExclude: c.Groups.Exclude, RequireGroup: &requireGroup,
+		CAFile: c.CAFile, Logger: logger,
+	})
+}
+
+// App is the program, built and not yet running. Close it when done.
+type App struct {
+	Config   *configs.Config
+	Logger   *slog.Logger
+	Store    *store.Store
+	Mapping  *roles.Mapping
+	Applier  *lifecycle.Applier
+	Engine   *reconcile.Engine
+	Registry *prometheus.Registry
+	sources  []reconcile.Source
+}
+
+// New builds the program: it opens the database, sets a fresh one up, and makes the connectors without calling them.
+func New(ctx context.Context, config *configs.Config, logger *slog.Logger) (*App, error) {
+	a := &App{Config: config, Logger: logger, Registry: prometheus.NewRegistry()}
+	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if a.Mapping, err = mapping(config); err != nil {
+		return nil, err
+	}
+	if a.Store, err = store.Open(ctx, config.Database.Reveal()); err != nil {
+		return nil, err
+	}
+	if err := a.build(ctx); err != nil {
+		_ = a.Store.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *App) build(ctx context.Context) error {
+	if err := a.schema(ctx); err != nil {
+		return err
+	}
+	var err error
+	if a.Applier, err = lifecycle.New(lifecycle.Options{Store: a.Store, Mapping: a.Mapping, Logger: a.Logger}); err != nil {
+		return err
+	}
+	a.Engine, err = reconcile.New(reconcile.Options{
+		Store: a.Store, Applier: a.Applier, Logger: a.Logger, Metrics: reconcile.NewMetrics(a.Registry),
+	})
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for i := range a.Config.Connectors {
+		c := &a.Config.Connectors[i]
+		source, err := a.source(c)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("connector %s: %w", c.Name, err))
+			continue
+		}
+		a.sources = append(a.sources, source)
+	}
+	return errors.Join(problems...)
+}
+
+// schema sets a fresh database up, and an embedded one always; a PostgreSQL that others may use is migrated on request
+// only.
+func (a *App) schema(ctx context.Context) error {
+	at, want, err := a.Store.SchemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if at == want || at > 0 && a.Store.Dialect() == "postgres" {
+		return a.Store.CheckSchema(ctx)
+	}
+	if at > want {
+		return a.Store.CheckSchema(ctx)
+	}
+	version, err := a.Store.Migrate(ctx)
+	if err == nil {
+		a.Logger.InfoContext(ctx, "database set up", "dialect", a.Store.Dialect(), "schema_version", version)
+	}
+	return err
+}
+
+// Close closes the database.
+func (a *App) Close() error { return a.Store.Close() }
+
+func mapping(config *configs.Config) (*roles.Mapping, error) {
+	options := roles.Options{DefaultRole: config.DefaultRole, Roles: config.Roles}
+	for _, m := range config.RoleMapping {
+		rule := roles.Rule{Group: m.Group}
+		for _, g := range m.Grants {
+			rule.Grants = append(rule.Grants, identity.TeamRole{Team: g.Team, Role: g.Role})
+		}
+		options.Rules = append(options.Rules, rule)
+	}
+	return roles.Compile(options)
+}
+
+func (a *App) source(c *configs.Connector) (reconcile.Source, error) {
+	construct, ok := constructors[c.Type]
+	if !ok {
+		return reconcile.Source{}, fmt.Errorf("type %s: this version cannot pull it yet; remove the connector, or let it push over SCIM", c.Type)
+	}
+	connector, err := construct(c, a.Logger.With("connector", c.Name))
+	if err != nil {
+		return reconcile.Source{}, err
+	}
+	limits := func(l configs.Limit) plan.Limits { return plan.Limits{Percent: l.Percent, Floor: l.Floor, Max: l.Max} }
+	return reconcile.Source{
+		Name: c.Name, Connector: connector, Enforce: c.Mode != configs.ModeReport,
+		Guard: plan.Guard{Users: limits(c.Guard.Users), Groups: limits(c.Guard.Groups), Members: limits(c.Guard.Members)},
+	}, nil
+}
+
+// Sources returns the configured sources with these names, or with none all of them.
+func (a *App) Sources(names ...string) ([]reconcile.Source, error) {
+	if len(names) == 0 {
+		return a.sources, nil
+	}
+	var chosen []reconcile.Source
+	for _, name := range names {
+		i := slices.IndexFunc(a.sources, func(s reconcile.Source) bool { return s.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no connector %q in the configuration; there %s", name, a.known())
+		}
+		chosen = append(chosen, a.sources[i])
+	}
+	return chosen, nil
+}
+
+func (a *App) known() string {
+	if len(a.sources) == 0 {
+		return "is none"
+	}
+	names := make([]string, len(a.sources))
+	for i, s := range a.sources {
+		names[i] = s.Name
+	}
+	return "is " + strings.Join(names, ", ")
+}
+
+// ErrNoUser says that an operator named nobody.
+var ErrNoUser = errors.New("no such user")
+
+// FindUser returns whom an operator means: by id, userName or externalId.
+func (a *App) FindUser(ctx context.Context, name string) (identity.User, error) {
+	u, err := a.Store.User(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		u, err = a.Store.UserByName(ctx, name)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return u, err
+	}
+	users, _, err := a.Store.Users(ctx, store.UserQuery{Where: store.Compare{Field: store.FieldExternalID, Op: store.OpEq, Value: name}, Limit: 2, Deleted: true})
+	if err != nil {
+		return u, err
+	}
+	if len(users) != 1 {
+		return u, fmt.Errorf("%w: %s (by id, userName or externalId)", ErrNoUser, name)
+	}
+	return users[0], nil
+}
+
+// FindGroup returns which group an operator means: by id, displayName or externalId.
+func (a *App) FindGroup(ctx context.Context, name string) (identity.Group, error) {
+	g, err := a.Store.Group(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		g, err = a.Store.GroupByName(ctx, name)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return g, err
+	}
+	groups, _, err := a.Store.Groups(ctx, store.GroupQuery{Where: store.Compare{Field: store.FieldExternalID, Op: store.OpEq, Value: name}, Limit: 2})
+	if err != nil {
+		return g, err
+	}
+	if len(groups) != 1 {
+		return g, fmt.Errorf("no such group: %s (by id, displayName or externalId)", name)
+	}
+	return groups[0], nil
+}

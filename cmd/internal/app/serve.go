@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/idpsync/idpsync/cmd/internal/apikey"
+	"github.com/idpsync/idpsync/cmd/internal/httpserver"
+	"github.com/idpsync/idpsync/reconcile"
+	"github.com/idpsync/idpsync/scim"
+)
+
+// keepFor is how long journals of finished runs and undelivered outbox entries are kept.
+const keepFor = 30 * 24 * time.Hour
+
+// Serve runs the SCIM endpoint, the scheduler and the probes until ctx ends, then lets what is going finish. listening,
+// if not nil, is called with the server's URL once it accepts requests.
+func (a *App) Serve(ctx context.Context, listening func(url string)) error {
+	mux := http.NewServeMux()
+	server, err := httpserver.New(httpserver.Options{
+		Listen: a.Config.Listen, CertFile: a.Config.TLS.CertFile, KeyFile: a.Config.TLS.KeyFile,
+		TrustProxy: a.Config.TrustProxy, Handler: mux, Ready: a.Ready, Logger: a.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.routes(mux, server.URL()); err != nil {
+		_ = server.Close()
+		return err
+	}
+	scheduler, err := a.scheduler()
+	if err != nil {
+		_ = server.Close()
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return scheduler.Run(ctx) })
+	group.Go(func() error { return a.prune(ctx) })
+	if listening != nil {
+		listening(server.URL())
+	}
+	return group.Wait()
+}
+
+// Ready tells whether requests can be served: the database answers, with the schema that this program wants.
+func (a *App) Ready(ctx context.Context) error {
+	if err := a.Store.Ping(ctx); err != nil {
+		return err
+	}
+	return a.Store.CheckSchema(ctx)
+}
+
+func (a *App) routes(mux *http.ServeMux, own string) error {
+	base := a.Config.BaseURL
+	if base == "" {
+		base = own
+	}
+	// Every replica reads the same configuration: what is enabled there answers as soon as the process does.
+	enabled := func(context.Context) (bool, time.Time) { return a.Config.SCIM.Enabled, time.Time{} }
+	handler, err := scim.New(scim.Options{
+		Store: a.Store, Applier: a.Applier, Auth: apikey.NewAuthenticator(a.Store, a.Logger, nil), BaseURL: base,
+		TrustProxy: a.Config.TrustProxy, Enabled: enabled, RequestsPerMinute: a.Config.SCIM.RequestsPerMinute,
+		MaxResults: a.Config.SCIM.MaxResults, UserNameIsEmail: a.Config.SCIM.UserNameIsEmail,
+		UnknownRoles: a.Config.SCIM.UnknownRoles, Roles: a.Config.Roles, Logger: a.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	// ServeMux would redirect `//Users` and `/Users/`, which SCIM clients do not follow: the handler sees every path.
+	mux.Handle("/scim/", handler)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{}))
+	return nil
+}
+
+func (a *App) scheduler() (*reconcile.Scheduler, error) {
+	var schedules []reconcile.Schedule
+	for i, source := range a.sources {
+		c := &a.Config.Connectors[i]
+		schedules = append(schedules, reconcile.Schedule{Source: source, Every: c.Schedule, Full: c.FullSchedule})
+	}
+	return reconcile.NewScheduler(a.Engine, schedules)
+}
+
+// prune forgets old journals and outbox entries, at the start and once a day.
+func (a *App) prune(ctx context.Context) error {
+	ticker := time.NewTicker(24 * time.Hour)
+	defer ticker.Stop()
+	for {
+		if err := a.Store.Prune(ctx, time.Now().Add(-keepFor)); err != nil && ctx.Err() == nil {
+			a.Logger.WarnContext(ctx, "prune", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// CheckItem is one thing that `idpsync check` tried.
+type CheckItem struct {
+	Of     string `json:"of"` // "database", "scim", or a connector's name
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Check tries everything that can be wrong with an installation: database, schema, clock, break glass, connectors.
+func (a *App) Check(ctx context.Context) []CheckItem {
+	var items []CheckItem
+	add := func(of, name string, err error, detail, remedy string) bool {
+		item := CheckItem{Of: of, Name: name, OK: err == nil, Detail: detail}
+		if err != nil {
+			item.Detail, item.Remedy = err.Error(), remedy
+		}
+		items = append(items, item)
+		return err == nil
+	}
+	if !add("database", "reachable", a.Store.Ping(ctx), a.Store.Dialect(), "check `database` in the configuration, and that the server runs") {
+		return items
+	}
+	add("database", "schema", a.Store.CheckSchema(ctx), "up to date", "run `idpsync migrate`")
+	now, err := a.Store.Now(ctx)
+	skew := time.Since(now).Abs()
+	if err == nil && skew > 5*time.Second {
+		err = fmt.Errorf("this machine's clock and the database's are %s apart", skew.Round(time.Second))
+	}
+	add("database", "clock", err, fmt.Sprintf("%s apart", skew.Round(time.Millisecond)), "synchronize both clocks (NTP)")
+	items = append(items, a.checkBreakGlass(ctx))
+	for _, source := range a.sources {
+		report, err := source.Connector.Check(ctx)
+		for _, i := range report.Items {
+			items = append(items, CheckItem{Of: source.Name, Name: i.Name, OK: i.OK, Detail: i.Detail, Remedy: i.Remedy})
+		}
+		if err != nil {
+			add(source.Name, "check", err, "", "see the error")
+		}
+	}
+	return items
+}
+
+func (a *App) checkBreakGlass(ctx context.Context) CheckItem {
+	item := CheckItem{Of: "scim", Name: "break glass", OK: true}
+	admins, err := a.Store.CountLocalAdmins(ctx)
+	switch {
+	case err != nil:
+		item.OK, item.Detail = false, err.Error()
+	case admins == 0:
+		item.OK, item.Detail = false, "no active local admin on the root team"
+		item.Remedy = "run `idpsync admin create EMAIL`, and keep its password where it is found when the identity provider is down"
+	default:
+		item.Detail = fmt.Sprintf("%d active local admins on the root team", admins)
+	}
+	return item
+}

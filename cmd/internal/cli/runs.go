@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/reconcile"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+// defaultLines is the number of changes that a run prints as text unless --lines says otherwise.
+const defaultLines = 1000
+
+func (e *env) resyncCommand() *cobra.Command {
+	var dryRun, full bool
+	var lines int
+	c := &cobra.Command{
+		Use:   "resync [CONNECTOR...]",
+		Short: "Pull, compare and repair now",
+		Long: "Pull the named connectors, or all, compare what they state with what is held, and repair the drift.\n\n" +
+			"Exit status: 0 done and no drift left, 1 error, 3 removals held by the guard, 4 partial (the pull was not\n" +
+			"proven complete, a change failed, or a conflict needs an operator), 5 another run of the connector is going.",
+		Example:           "  idpsync resync\n  idpsync resync okta --dry-run\n  idpsync resync --output json | jq 'select(.type==\"run\")'",
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: e.completeConnectors,
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.runConnectors(c.Context(), args, dryRun, full, lines)
+		},
+	}
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "plan only: print the drift and change nothing (same as idpsync plan)")
+	c.Flags().BoolVar(&full, "full", false, "read everything, even where reading what changed would do")
+	c.Flags().IntVar(&lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
+	return c
+}
+
+func (e *env) planCommand() *cobra.Command {
+	var lines int
+	c := &cobra.Command{
+		Use:   "plan [CONNECTOR...]",
+		Short: "Print the drift as a diff and change nothing",
+		Long: "Pull the named connectors, or all, and print what a resync would change.\n\n" +
+			"Exit status: 0 no drift, 1 error, 2 changes present, 3 the guard would hold removals, 4 partial.",
+		Example:           "  idpsync plan\n  idpsync plan okta --output json",
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: e.completeConnectors,
+		RunE: func(c *cobra.Command, args []string) error {
+			return e.runConnectors(c.Context(), args, true, true, lines)
+		},
+	}
+	c.Flags().IntVar(&lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
+	return c
+}
+
+func (e *env) completeConnectors(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	config, err := e.load()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, c := range config.Connectors {
+		names = append(names, c.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// runConnectors runs connectors one after the other and prints each run.
+func (e *env) runConnectors(ctx context.Context, names []string, dryRun, _ bool, lines int) error {
+	a, err := e.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	sources, err := a.Sources(names...)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(sources) == 0 {
+		return errors.New("no connector is configured: add one under `connectors:` (see configs/idpsync.example.yaml)")
+	}
+	var runs []identity.Run
+	var failures []error
+	for _, source := range sources {
+		run, err := e.runOne(ctx, a, reconcile.Request{Source: source, DryRun: dryRun, Trigger: "cli"}, lines)
+		if err != nil {
+			failures = append(failures, err)
+			e.say("Error: %v", err)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		runs = append(runs, run)
+	}
+	return asStatus(statusOfRuns(runs, failures))
+}
+
+func asStatus(status int) error {
+	if status == exitOK {
+		return nil
+	}
+	return exitStatus(status)
+}
+
+// runOne runs one connector, with a progress bar on a terminal, and prints its changes and how it ended.
+func (e *env) runOne(ctx context.Context, a *app.App, req reconcile.Request, lines int) (identity.Run, error) {
+	bar := newBar(e.err, req.Source.Name)
+	req.Progress = bar.update
+	run, err := a.Engine.Run(ctx, req)
+	bar.done()
+	if run.Status == identity.RunRunning || run.Finished.IsZero() {
+		return run, err // it never began
+	}
+	if printed := e.printJournal(context.WithoutCancel(ctx), a.Store, &run, lines); err == nil {
+		err = printed
+	}
+	return run, err
+}
+
+// printJournal prints a run with its changes.
+func (e *env) printJournal(ctx context.Context, s *store.Store, run *identity.Run, lines int) error {
+	p, n := e.palette(), 0
+	for c, err := range reconcile.Changes(ctx, s, run.ID) {
+		if err != nil {
+			return err
+		}
+		n++
+		switch {
+		case e.json():
+			if err := e.print(asChangeJSON(&c)); err != nil {
+				return err
+			}
+		case lines == 0 || n <= lines:
+			if _, err := fmt.Fprintln(e.out, changeLine(p, &c)); err != nil {
+				return err
+			}
+		}
+	}
+	if e.json() {
+		return e.print(asRunJSON(run))
+	}
+	if lines > 0 && n > lines {
+		fmt.Fprintln(e.out, p.paint(dim, fmt.Sprintf("  ... and %d more: idpsync runs show %s", n-lines, run.ID)))
+	}
+	printRun(e.out, p, run)
+	return nil
+}
+
+func (e *env) runsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "runs", Short: "Look at past runs and their changes", Example: "  idpsync runs list\n  idpsync runs show 0199"}
+	var limit int
+	var connector string
+	list := &cobra.Command{
+		Use: "list", Short: "List runs, the newest first", Example: "  idpsync runs list --limit 5\n  idpsync runs list --connector okta --output json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, err := e.open(c.Context(), true)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			runs, err := a.Store.Runs(c.Context(), connector, limit)
+			if err != nil {
+				return err
+			}
+			rows := [][]string{{"RUN", "CONNECTOR", "KIND", "TRIGGER", "STATUS", "CHANGES", "APPLIED", "STARTED", "DURATION"}}
+			for i := range runs {
+				run := &runs[i]
+				if e.json() {
+					if err := e.print(asRunJSON(run)); err != nil {
+						return err
+					}
+					continue
+				}
+				duration := "-"
+				if !run.Finished.IsZero() {
+					duration = run.Finished.Sub(run.Started).Round(10 * time.Millisecond).String()
+				}
+				status := string(run.Status)
+				if run.DryRun {
+					status += " (dry run)"
+				}
+				rows = append(rows, []string{
+					run.ID, run.Connector, run.Kind, run.Trigger, status, fmt.Sprint(run.Counts.Planned()),
+					fmt.Sprint(run.Counts.Applied), run.Started.Format(time.RFC3339), duration,
+				})
+			}
+			if e.json() {
+				return nil
+			}
+			return e.table(rows)
+		},
+	}
+	list.Flags().IntVar(&limit, "limit", 20, "list at most `N` runs")
+	list.Flags().StringVar(&connector, "connector", "", "list runs of one connector only")
+	show := &cobra.Command{
+		Use: "show ID", Short: "Show a run with every change (the beginning of the id is enough)", Args: cobra.ExactArgs(1),
+		Example: "  idpsync runs show 0199a3f2\n  idpsync runs show 0199a3f2 --output json",
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := e.open(c.Context(), true)
+			if err != nil {
+				return err
+			}
+			defer a.Close()
+			run, err := a.Store.Run(c.Context(), args[0])
+			if errors.Is(err, store.ErrNotFound) {
+				return fmt.Errorf("no run %s, or several runs begin so: see idpsync runs list", args[0])
+			}
+			if err != nil {
+				return err
+			}
+			if !e.json() {
+				fmt.Fprintf(e.out, "run %s of %s: %s, %s by %s, started %s\nplan %s\n",
+					run.ID, run.Connector, run.Status, run.Kind, run.Trigger, run.Started.Format(time.RFC3339), run.PlanHash)
+			}
+			return e.printJournal(c.Context(), a.Store, &run, 0)
+		},
+	}
+	c.AddCommand(list, show)
+	return c
+}
