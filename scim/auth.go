@@ -36,7 +36,7 @@ func (h *Handler) authenticate(r *request) error {
 			Authenticate: `Bearer realm="idpsync"`,
 		}
 	}
-	principal, err := h.Auth.Authenticate(r.Context(), key)
+	principal, err := h.opt.Auth.Authenticate(r.Context(), key)
 	if errors.Is(err, ErrUnauthenticated) {
 		return &Error{
 			Status: http.StatusUnauthorized, Detail: "the API key is not valid",

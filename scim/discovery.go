@@ -158,10 +158,10 @@ func (h *Handler) serviceProviderConfig(r *request, _ string) (answer, error) {
 	return answer{status: http.StatusOK, body: serviceProvider{
 		Schemas: []string{schema.ServiceProviderConfigURN},
 		Patch:   supported{true},
-		Filter:  filterSupport{Supported: true, MaxResults: h.MaxResults},
+		Filter:  filterSupport{Supported: true, MaxResults: h.opt.MaxResults},
 		ETag:    supported{true},
 		Pagination: paginationSupport{
-			Index: true, DefaultPaginationMethod: "index", DefaultPageSize: h.MaxResults, MaxPageSize: h.MaxResults,
+			Index: true, DefaultPaginationMethod: "index", DefaultPageSize: h.opt.MaxResults, MaxPageSize: h.opt.MaxResults,
 		},
 		AuthenticationSchemes: []authenticationScheme{{
 			Type: "oauthbearertoken", Name: "API key", Description: "A personal API key as a bearer token",

@@ -59,7 +59,7 @@ func (h *Handler) failure(r *request, err error) answer {
 		} else {
 			e = &Error{Status: http.StatusInternalServerError, Detail: "internal error, request id " + r.id}
 		}
-		h.Logger.ErrorContext(r.Context(), "request failed", "request_id", r.id, "method", r.Method,
+		h.opt.Logger.ErrorContext(r.Context(), "request failed", "request_id", r.id, "method", r.Method,
 			"path", r.URL.Path, "status", e.Status, "key", r.principal.KeyID, "error", err)
 	}
 	if e.RetryAfter > 0 {
@@ -72,8 +72,17 @@ func (h *Handler) failure(r *request, err error) answer {
 		r.header.Set("WWW-Authenticate", e.Authenticate)
 	}
 	return answer{status: e.Status, body: errorBody{
-		Schemas: []string{errorURN}, Status: strconv.Itoa(e.Status), ScimType: e.Type, Detail: e.Detail,
+		Schemas: []string{errorURN}, Status: strconv.Itoa(e.Status), ScimType: e.Type, Detail: clip(e.Detail),
 	}}
+}
+
+// clip bounds a detail, which may quote what the client sent.
+func clip(detail string) string {
+	const most = 1000
+	if len(detail) <= most {
+		return detail
+	}
+	return strings.ToValidUTF8(detail[:most], "") + "..."
 }
 
 // errorBody is an error on the wire; the status is a string there.

@@ -14,7 +14,7 @@ import (
 )
 
 func (h *Handler) getGroup(r *request, id string) (answer, error) {
-	g, err := h.Store.Group(r.Context(), id)
+	g, err := h.opt.Store.Group(r.Context(), id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -35,11 +35,11 @@ func (h *Handler) readGroup(r *request) (groupBody, error) {
 	if err != nil {
 		return groupBody{}, err
 	}
-	if stated(lookup(doc, "roles")) {
+	if stated(schema.Member(doc, "roles")) {
 		return groupBody{}, badValue("roles can be given to users only; map the group to roles instead")
 	}
 	// Members may be many; they are read as ids alone.
-	members, err := patch.MemberIDs(lookup(doc, "members"))
+	members, err := patch.MemberIDs(schema.Member(doc, "members"))
 	if err != nil {
 		return groupBody{}, err
 	}
@@ -72,7 +72,7 @@ func (h *Handler) createGroup(r *request, _ string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	g, err := h.Applier.CreateGroup(r.Context(), r.actor(), r.principal.Source,
+	g, err := h.opt.Applier.CreateGroup(r.Context(), r.actor(), r.principal.Source,
 		identity.Group{DisplayName: body.displayName, ExternalID: body.externalID}, body.members)
 	if err != nil {
 		return answer{}, err
@@ -89,7 +89,7 @@ func (h *Handler) replaceGroup(r *request, id string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	g, err := h.Applier.ChangeGroup(r.Context(), r.actor(), r.principal.Source, id, version, lifecycle.GroupChange{
+	g, err := h.opt.Applier.ChangeGroup(r.Context(), r.actor(), r.principal.Source, id, version, lifecycle.GroupChange{
 		DisplayName: &body.displayName, ExternalID: &body.externalID,
 		Members: []lifecycle.MemberOp{{Op: lifecycle.MembersSet, IDs: body.members}},
 	})
@@ -119,7 +119,7 @@ func (h *Handler) patchGroup(r *request, id string) (answer, error) {
 	if err := checkGroupNames(asked.DisplayName, asked.ExternalID); err != nil {
 		return answer{}, err
 	}
-	g, err := h.Applier.ChangeGroup(r.Context(), r.actor(), r.principal.Source, id, version, groupChange(asked))
+	g, err := h.opt.Applier.ChangeGroup(r.Context(), r.actor(), r.principal.Source, id, version, groupChange(asked))
 	if err != nil {
 		return answer{}, err
 	}
@@ -145,13 +145,13 @@ func (h *Handler) deleteGroup(r *request, id string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = h.Applier.DeleteGroup(r.Context(), r.actor(), r.principal.Source, id, version)
+	err = h.opt.Applier.DeleteGroup(r.Context(), r.actor(), r.principal.Source, id, version)
 	return answer{status: http.StatusNoContent}, err
 }
 
 func (h *Handler) groupIfMatch(r *request, id string) (int64, error) {
 	return r.ifMatch(func() (int64, error) {
-		g, err := h.Store.Group(r.Context(), id)
+		g, err := h.opt.Store.Group(r.Context(), id)
 		return g.Version, err
 	})
 }
@@ -208,7 +208,7 @@ func (h *Handler) membersOf(ctx context.Context, groups []identity.Group) (map[s
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	return h.Store.MembersOfGroups(ctx, ids)
+	return h.opt.Store.MembersOfGroups(ctx, ids)
 }
 
 func (h *Handler) groupDoc(r *request, g *identity.Group) map[string]any {

@@ -46,7 +46,7 @@ type Options struct {
 	// Enabled tells whether SCIM is switched on, and since or from when it answers. Nil is always on.
 	Enabled func(context.Context) (on bool, readyAt time.Time)
 
-	RequestsPerMinute int    // for each key; 0 means 200, below 0 no limit
+	RequestsPerMinute int    // for each key; 0 means 200, below 0 no limit; Entra asks for 1,500
 	MaxResults        int    // resources in one page; 0 means 200
 	UserNameIsEmail   string // Strict (also ""), Warn or Off
 	UnknownRoles      string // Reject (also "") or Ignore
@@ -64,7 +64,7 @@ type Options struct {
 
 // Handler serves /scim/v2. It is safe for concurrent use.
 type Handler struct {
-	Options
+	opt      Options
 	base     *url.URL
 	users    *schema.Resource
 	groups   *schema.Resource
@@ -92,7 +92,7 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		Options: o, base: base, users: users, groups: schema.Groups(),
+		opt: o, base: base, users: users, groups: schema.Groups(),
 		allowed: allowedRoles(o.Roles), limits: newLimiter(o.RequestsPerMinute),
 	}
 	h.discover = newDiscovery(h)
@@ -158,9 +158,9 @@ func (h *Handler) answer(r *request) (a answer, err error) {
 
 // admit lets a request in: the setting, the key, the rate limit.
 func (h *Handler) admit(r *request) error {
-	now := h.Now()
-	if h.Enabled != nil {
-		on, readyAt := h.Enabled(r.Context())
+	now := h.opt.Now()
+	if h.opt.Enabled != nil {
+		on, readyAt := h.opt.Enabled(r.Context())
 		if !on {
 			return &Error{Status: http.StatusForbidden, Detail: "SCIM provisioning is disabled"}
 		}
@@ -179,7 +179,7 @@ func (h *Handler) admit(r *request) error {
 	if !state.allowed {
 		return &Error{
 			Status: http.StatusTooManyRequests, RetryAfter: state.retryAfter,
-			Detail: fmt.Sprintf("more than %d requests a minute with this key", h.RequestsPerMinute),
+			Detail: fmt.Sprintf("more than %d requests a minute with this key", h.opt.RequestsPerMinute),
 		}
 	}
 	if r.badQuery {

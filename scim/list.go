@@ -76,7 +76,7 @@ func (h *Handler) listUsers(r *request, _ string) (answer, error) {
 	if where.check != nil {
 		return h.listChecked(r, p, where)
 	}
-	users, total, err := h.Store.Users(r.Context(), store.UserQuery{Where: where.expr, Offset: p.start - 1, Limit: p.count})
+	users, total, err := h.opt.Store.Users(r.Context(), store.UserQuery{Where: where.expr, Offset: p.start - 1, Limit: p.count})
 	if err != nil {
 		return answer{}, err
 	}
@@ -90,7 +90,7 @@ const maxChecked = 1000
 // listChecked answers a filter that the database only narrows down: those who have an e-mail address are few, and
 // which of them has it as the work address is told from the documents.
 func (h *Handler) listChecked(r *request, p page, where condition) (answer, error) {
-	users, total, err := h.Store.Users(r.Context(), store.UserQuery{Where: where.expr, Limit: maxChecked})
+	users, total, err := h.opt.Store.Users(r.Context(), store.UserQuery{Where: where.expr, Limit: maxChecked})
 	if err != nil {
 		return answer{}, err
 	}
@@ -113,7 +113,7 @@ func (h *Handler) listGroups(r *request, _ string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	groups, total, err := h.Store.Groups(r.Context(), store.GroupQuery{Where: where.expr, Offset: p.start - 1, Limit: p.count})
+	groups, total, err := h.opt.Store.Groups(r.Context(), store.GroupQuery{Where: where.expr, Offset: p.start - 1, Limit: p.count})
 	if err != nil {
 		return answer{}, err
 	}
@@ -122,7 +122,7 @@ func (h *Handler) listGroups(r *request, _ string) (answer, error) {
 }
 
 func (h *Handler) listing(r *request, resource *schema.Resource) (page, condition, error) {
-	p, err := r.page(h.MaxResults)
+	p, err := r.page(h.opt.MaxResults)
 	if err != nil {
 		return page{}, condition{}, err
 	}

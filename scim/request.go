@@ -46,7 +46,7 @@ func (h *Handler) newRequest(w http.ResponseWriter, req *http.Request) *request 
 		}
 	}
 	if r.id = query.Get("id"); !validTraceID(r.id) {
-		r.id = h.NewID()
+		r.id = h.opt.NewID()
 	}
 	r.segments = split(req.URL)
 	r.base = h.baseURL(req) + Root
@@ -89,7 +89,7 @@ func split(u *url.URL) []string {
 // baseURL returns the address that the client used, as far as it can be trusted.
 func (h *Handler) baseURL(req *http.Request) string {
 	base := *h.base
-	if h.TrustProxy {
+	if h.opt.TrustProxy {
 		if proto := firstOf(req.Header.Get("X-Forwarded-Proto")); proto == "http" || proto == "https" {
 			base.Scheme = proto
 		}
@@ -185,19 +185,6 @@ func check(v any, depth int) error {
 			if err := check(member, depth-1); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// lookup finds a member of an object in any letter case.
-func lookup(object map[string]any, name string) any {
-	if v, ok := object[name]; ok {
-		return v
-	}
-	for key, v := range object {
-		if strings.EqualFold(key, name) {
-			return v
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ func (h *Handler) directRoles(attribute any) ([]string, error) {
 		switch {
 		case i >= 0:
 			given = append(given, h.allowed[i])
-		case h.UnknownRoles == Reject:
+		case h.opt.UnknownRoles == Reject:
 			return nil, badValue("roles: %.100q is not a role here; allowed are %s", name, strings.Join(h.allowed, ", "))
 		}
 	}

@@ -25,7 +25,7 @@ func (h *Handler) getUser(r *request, id string) (answer, error) {
 
 // user reads a user; one that was deleted over SCIM is not there.
 func (h *Handler) user(ctx context.Context, id string) (identity.User, error) {
-	u, err := h.Store.User(ctx, id)
+	u, err := h.opt.Store.User(ctx, id)
 	if err == nil && u.Deleted() {
 		err = store.ErrNotFound
 	}
@@ -45,7 +45,7 @@ func (h *Handler) createUser(r *request, _ string) (answer, error) {
 	if err := h.checkUser(r, nil, &u); err != nil {
 		return answer{}, err
 	}
-	u, err = h.Applier.CreateUser(r.Context(), r.actor(), r.principal.Source, u)
+	u, err = h.opt.Applier.CreateUser(r.Context(), r.actor(), r.principal.Source, u)
 	if err != nil {
 		return answer{}, err
 	}
@@ -54,7 +54,7 @@ func (h *Handler) createUser(r *request, _ string) (answer, error) {
 
 // readUser reads a whole user; active is nil where it is not stated.
 func (h *Handler) readUser(doc map[string]any) (u identity.User, active *bool, err error) {
-	if h.StrictReadOnly && stated(lookup(doc, "groups")) {
+	if h.opt.StrictReadOnly && stated(schema.Member(doc, "groups")) {
 		return u, nil, &Error{Status: http.StatusBadRequest, Type: mutability, Detail: "groups is read-only: change the groups' members instead"}
 	}
 	canonical, err := h.users.Canonical(doc)
@@ -94,20 +94,20 @@ func (h *Handler) replaceUser(r *request, id string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	stated, active, err := h.readUser(doc)
+	whole, active, err := h.readUser(doc)
 	if err != nil {
 		return answer{}, err
 	}
-	password := lookup(doc, "password") != nil
+	password := schema.Member(doc, "password") != nil
 	if err := h.refusePassword(password); err != nil {
 		return answer{}, err
 	}
-	if err := h.checkUser(r, nil, &stated); err != nil {
+	if err := h.checkUser(r, nil, &whole); err != nil {
 		return answer{}, err
 	}
-	u, err := h.Applier.ChangeUser(r.Context(), r.actor(), r.principal.Source, id, version, func(u *identity.User) error {
-		u.UserName, u.ExternalID = stated.UserName, stated.ExternalID
-		u.Attributes, u.Roles = stated.Attributes.Clone(), slices.Clone(stated.Roles)
+	u, err := h.opt.Applier.ChangeUser(r.Context(), r.actor(), r.principal.Source, id, version, func(u *identity.User) error {
+		u.UserName, u.ExternalID = whole.UserName, whole.ExternalID
+		u.Attributes, u.Roles = whole.Attributes.Clone(), slices.Clone(whole.Roles)
 		if active != nil {
 			u.Active = *active
 		}
@@ -141,7 +141,7 @@ func (h *Handler) patchUser(r *request, id string) (answer, error) {
 		return answer{}, err
 	}
 	var ignored patch.Ignored
-	u, err := h.Applier.ChangeUser(r.Context(), r.actor(), r.principal.Source, id, version, func(u *identity.User) error {
+	u, err := h.opt.Applier.ChangeUser(r.Context(), r.actor(), r.principal.Source, id, version, func(u *identity.User) error {
 		before := u.Clone()
 		var err error
 		if ignored, err = patch.User(u, h.users, ops); err != nil {
@@ -173,14 +173,14 @@ func sameValue(a, b any) bool {
 }
 
 func (h *Handler) refuseIgnored(ignored patch.Ignored) error {
-	if h.StrictReadOnly && ignored.Groups {
+	if h.opt.StrictReadOnly && ignored.Groups {
 		return &Error{Status: http.StatusBadRequest, Type: mutability, Detail: "groups is read-only: change the groups' members instead"}
 	}
 	return h.refusePassword(ignored.Password)
 }
 
 func (h *Handler) refusePassword(stated bool) error {
-	if h.StrictReadOnly && stated {
+	if h.opt.StrictReadOnly && stated {
 		return &Error{Status: http.StatusBadRequest, Type: mutability, Detail: "a password cannot be changed here: users sign in at their identity provider"}
 	}
 	return nil
@@ -188,9 +188,9 @@ func (h *Handler) refusePassword(stated bool) error {
 
 // recordPassword leaves a line in the audit log that a password was stated and not taken.
 func (h *Handler) recordPassword(r *request, u *identity.User) error {
-	return h.Store.InTx(r.Context(), func(tx *store.Tx) error {
+	return h.opt.Store.InTx(r.Context(), func(tx *store.Tx) error {
 		return tx.Record(r.Context(), []identity.Event{{
-			At: h.Now(), Type: identity.EventRefused, Actor: r.actor(), Object: identity.ObjectUser,
+			At: h.opt.Now(), Type: identity.EventRefused, Actor: r.actor(), Object: identity.ObjectUser,
 			ObjectID: u.ID, Name: u.UserName, Reason: "a password was pushed and ignored: users sign in at their identity provider",
 		}})
 	})
@@ -204,7 +204,7 @@ func (h *Handler) deleteUser(r *request, id string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = h.Applier.DeleteUser(r.Context(), r.actor(), r.principal.Source, id, version)
+	err = h.opt.Applier.DeleteUser(r.Context(), r.actor(), r.principal.Source, id, version)
 	return answer{status: http.StatusNoContent}, err
 }
 
@@ -235,7 +235,7 @@ func (h *Handler) userDocs(r *request, users []identity.User) ([]any, error) {
 			ids[i] = users[i].ID
 		}
 		var err error
-		if groups, err = h.Store.GroupsOfUsers(r.Context(), ids); err != nil {
+		if groups, err = h.opt.Store.GroupsOfUsers(r.Context(), ids); err != nil {
 			return nil, err
 		}
 	}

@@ -380,8 +380,8 @@ func TestRule30_PatchIsAtomic(t *testing.T) {
 	})
 }
 
-// What one key pushed, a key bound to a connector takes over, and the audit log names the actor and the request.
-func TestActorAndSource(t *testing.T) {
+// A key that is bound to a connector pushes in the connector's name, and the audit log names the key and the request.
+func TestRule7_ActorAndSource(t *testing.T) {
 	each(t, func(t *testing.T, e *endpoint) {
 		e.key = "okta"
 		id := e.do("POST", "/Users?id=trace-1", person("ann", `,"externalId":"00u1"`)).want(201).id()
@@ -389,8 +389,15 @@ func TestActorAndSource(t *testing.T) {
 		if err != nil || u.Source != "okta" || u.SourceID != "00u1" || u.Origin != identity.OriginSSO || u.LastPushAt.IsZero() {
 			t.Errorf("held %+v, %v", u, err)
 		}
-		if _, _, err := e.store.Users(t.Context(), store.UserQuery{}); err != nil {
-			t.Fatal(err)
+		events, err := e.store.Audit(t.Context(), store.AuditQuery{Limit: 1})
+		want := identity.Actor{Kind: "key", ID: "k4", Name: "bound", RequestID: "trace-1"}
+		if err != nil || len(events) != 1 || events[0].Actor != want || events[0].ObjectID != id {
+			t.Errorf("audit %+v, %v", events, err)
+		}
+		e.patch("/Users/"+id+"?id=trace-2", `{"op":"replace","path":"password","value":"x"}`).want(200)
+		events, err = e.store.Audit(t.Context(), store.AuditQuery{Limit: 1})
+		if err != nil || len(events) != 1 || events[0].Type != identity.EventRefused || events[0].Actor.RequestID != "trace-2" {
+			t.Errorf("audit of a password %+v, %v", events, err)
 		}
 	})
 }

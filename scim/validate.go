@@ -25,8 +25,8 @@ func (h *Handler) checkUser(r *request, before, after *identity.User) error {
 	if len(wrong) > 0 {
 		return badValue("%s", wrong[0])
 	}
-	if h.UserNameIsEmail == Warn && differs(after) {
-		h.Logger.WarnContext(r.Context(), "userName is not the primary email", "request_id", r.id, "user_id", after.ID)
+	if h.opt.UserNameIsEmail == Warn && differs(after) {
+		h.opt.Logger.WarnContext(r.Context(), "userName is not the primary email", "request_id", r.id, "user_id", after.ID)
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func (h *Handler) violations(u *identity.User) []string {
 		wrong = append(wrong, "Email must be marked as primary")
 	case primaries > 1:
 		wrong = append(wrong, "Only one email may be marked as primary")
-	case h.UserNameIsEmail == Strict && differs(u):
+	case h.opt.UserNameIsEmail == Strict && differs(u):
 		wrong = append(wrong, "userName must be the primary email: "+u.UserName+" is not "+u.Email())
 	}
 	return append(wrong, tooLong(u, emails)...)

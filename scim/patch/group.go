@@ -212,7 +212,7 @@ func MemberIDs(value any) ([]string, error) {
 	seen := make(map[string]bool, len(list))
 	for _, v := range list {
 		if object, ok := v.(map[string]any); ok {
-			v = member(object, "value")
+			v = schema.Member(object, "value")
 		}
 		id, ok := v.(string)
 		if !ok || id == "" {

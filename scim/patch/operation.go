@@ -3,6 +3,8 @@ package patch
 import (
 	"fmt"
 	"strings"
+
+	"github.com/idpsync/idpsync/scim/schema"
 )
 
 // URN is the schema of a PATCH request.
@@ -53,7 +55,7 @@ func refuse(t ScimType, format string, args ...any) error {
 
 // Parse reads the body of a PATCH request. Names are matched in any letter case. An *Error tells what is wrong.
 func Parse(body map[string]any) ([]Operation, error) {
-	list, ok := member(body, "Operations").([]any)
+	list, ok := schema.Member(body, "Operations").([]any)
 	if !ok || len(list) == 0 {
 		return nil, refuse(InvalidSyntax, "Operations must be an array with at least one operation")
 	}
@@ -74,38 +76,19 @@ func parseOne(v any) (Operation, error) {
 		return Operation{}, fmt.Errorf("an operation must be an object")
 	}
 	var op Operation
-	name, _ := member(object, "op").(string)
+	name, _ := schema.Member(object, "op").(string)
 	switch op.Op = Op(strings.ToLower(name)); op.Op {
 	case Add, Replace, Remove:
 	default:
 		return Operation{}, fmt.Errorf(`op must be "add", "replace" or "remove"`)
 	}
-	switch path := member(object, "path").(type) {
+	switch path := schema.Member(object, "path").(type) {
 	case nil:
 	case string:
 		op.Path = strings.TrimSpace(path)
 	default:
 		return Operation{}, fmt.Errorf("path must be a string")
 	}
-	op.Value, op.Stated = lookup(object, "value")
+	op.Value, op.Stated = schema.Stated(object, "value")
 	return op, nil
-}
-
-func member(object map[string]any, name string) any {
-	v, _ := lookup(object, name)
-	return v
-}
-
-// lookup finds a member in any letter case, its exact spelling first.
-func lookup(object map[string]any, name string) (any, bool) {
-	if v, ok := object[name]; ok {
-		return v, true
-	}
-	best, found := "", false
-	for key := range object {
-		if strings.EqualFold(key, name) && (!found || key < best) {
-			best, found = key, true
-		}
-	}
-	return object[best], found
 }

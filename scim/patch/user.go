@@ -343,7 +343,7 @@ func unwrap(v any) any {
 		v = list[0]
 	}
 	if object, ok := v.(map[string]any); ok {
-		if value, ok := lookup(object, "value"); ok {
+		if value, ok := schema.Stated(object, "value"); ok {
 			return value
 		}
 	}
@@ -364,7 +364,7 @@ func emptyManager(v any) bool {
 		v = list[0]
 	}
 	if object, ok := v.(map[string]any); ok {
-		value, stated := lookup(object, "value")
+		value, stated := schema.Stated(object, "value")
 		return stated && (value == nil || value == "")
 	}
 	return v == "" || v == nil

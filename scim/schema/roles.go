@@ -16,7 +16,7 @@ func RoleNames(v any) ([]string, error) {
 	}
 	for _, element := range elements {
 		if object, ok := element.(map[string]any); ok {
-			element = valueOf(object)
+			element = Member(object, "value")
 		}
 		switch element := element.(type) {
 		case nil:
@@ -36,21 +36,9 @@ func roleName(s string) string {
 	if strings.HasPrefix(s, "{") {
 		var object map[string]any
 		if err := json.Unmarshal([]byte(s), &object); err == nil {
-			name, _ := valueOf(object).(string)
+			name, _ := Member(object, "value").(string)
 			return strings.TrimSpace(name)
 		}
 	}
 	return s
-}
-
-func valueOf(object map[string]any) any {
-	if v, ok := object["value"]; ok {
-		return v
-	}
-	for key, v := range object {
-		if strings.EqualFold(key, "value") {
-			return v
-		}
-	}
-	return nil
 }

@@ -96,6 +96,26 @@ func isURN(key string) bool {
 	return len(key) > 4 && strings.EqualFold(key[:4], "urn:")
 }
 
+// Member returns the member of a JSON object by that name in any letter case, or nil.
+func Member(object map[string]any, name string) any {
+	v, _ := Stated(object, name)
+	return v
+}
+
+// Stated is Member, and tells whether there is such a member at all. The exact spelling counts before others.
+func Stated(object map[string]any, name string) (any, bool) {
+	if v, ok := object[name]; ok {
+		return v, true
+	}
+	best, found := "", false
+	for key := range object {
+		if strings.EqualFold(key, name) && (!found || key < best) {
+			best, found = key, true
+		}
+	}
+	return object[best], found
+}
+
 func put(out map[string]any, a *Attribute, path string, value any) error {
 	read, err := a.read(path, value)
 	if err == nil && read != nil {
