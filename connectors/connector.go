@@ -20,9 +20,10 @@ const (
 	PhaseMembers Phase = "members"
 )
 
-// Page is the unit of commit: what one answer of the identity provider stated. Complete is set on the last page of
-// its phase only, and only when the phase is proven to have been listed to its end. Phases may come in any order and
-// their pages may interleave. A page belongs to the receiver.
+// Page is the unit of commit: what an answer of the identity provider stated, or several small ones. Complete is set
+// on the last page of its phase only, and only when the phase is proven to have been listed to its end; the page may
+// carry nothing else. Phases may come in any order and their pages may interleave, but a group comes before its
+// members. A page belongs to the receiver.
 type Page struct {
 	Phase    Phase
 	Records  []identity.Record

@@ -352,7 +352,7 @@ func (t *Transport) refused(ctx context.Context, req *http.Request, call *Call, 
 	case http.StatusTooManyRequests:
 		v.retry, v.throttled = true, true
 		v.wait, v.reset = throttle(resp.Header, t.options.Now())
-		if v.wait > 0 && !v.reset.IsZero() {
+		if v.wait > 0 && v.wait <= t.options.MaxWait {
 			t.pacer.hold(call.Endpoint, t.options.Now().Add(v.wait))
 		}
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

@@ -375,6 +375,24 @@ func TestTransportHoldsTheEndpointBackAfterA429(t *testing.T) {
 	})
 }
 
+func TestTransportDoesNotHoldForLongerThanItWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: []func(*http.Request) (*http.Response, error){answer(429, "", "Retry-After", "3600")}}
+		transport := connectors.NewTransport(connectors.TransportOptions{Base: base})
+		began := time.Now()
+		for range 2 {
+			var limited *connectors.RateLimitError
+			if _, err := send(t.Context(), transport, users(), address); !errors.As(err, &limited) {
+				t.Errorf("error = %v, want a *RateLimitError", err)
+			}
+		}
+		if waited := time.Since(began); waited > 0 || len(base.at) != 2 {
+			t.Errorf("%d requests in %s, want two at once", len(base.at), waited)
+		}
+	})
+}
+
 func TestTransportObeysTheContext(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the run was called off")
