@@ -81,6 +81,9 @@ func (t *Tenant) Behave() {
 	t.traffic.faults = nil
 }
 
+// limitReset is the header's name as Okta spells it.
+const limitReset = "x-rate-limit-reset"
+
 const tooMany = "API call exceeded rate limit due to too many requests."
 
 // instead returns the answer of a fault that takes the tenant's place.
@@ -192,8 +195,10 @@ func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
 		}
 	case WrongClock:
 		h.Set("Date", time.Now().Add(-24*time.Hour).UTC().Format(http.TimeFormat))
-		if reset, err := strconv.ParseInt(h["x-rate-limit-reset"][0], 10, 64); err == nil {
-			h["x-rate-limit-reset"] = []string{strconv.FormatInt(reset-24*3600, 10)}
+		for _, reset := range map[string][]string(h)[limitReset] {
+			if at, err := strconv.ParseInt(reset, 10, 64); err == nil {
+				h[limitReset] = []string{strconv.FormatInt(at-24*3600, 10)}
+			}
 		}
 	case Gzipped:
 		h.Set("Content-Encoding", "gzip")
