@@ -187,46 +187,161 @@ type MemberDrift struct {
 // MissingMembers returns spooled members of a group that are not held: users of the source who are held, or whom the
 // run's journal is about to create or adopt. Others whom the source lists are not provisioned, and left out. They come
 // in the order of the source's ids, after one, at most limit of them. groupID is "" for a group yet to be created.
+//
+// The comparison looks ids up in lists of at most limit and joins nothing large: right after a big change, when the
+// database has no statistics yet, a join would be planned wrong and take minutes.
 func (r reader) MissingMembers(ctx context.Context, runID, source, groupSourceID, groupID, after string, limit int) ([]MemberDrift, error) {
-	statement := "SELECT s.user_source_id, coalesce(CAST(u.id AS text), c.object_id) AS user_id, coalesce(u.user_name, c.name) AS user_name FROM run_members s " +
-		"LEFT JOIN users u ON u.source = ? AND u.source_id = s.user_source_id AND u.source_id <> '' " +
-		// A journaled change names the user where the row is held under another source so far, or not yet.
-		// Several changes of one person name the same one: the first counts.
-		"LEFT JOIN run_changes c ON u.id IS NULL AND c.run_id = s.run_id AND c.object = 'user' AND c.source_id = s.user_source_id AND c.op <> 'conflict' " +
-		"AND NOT EXISTS (SELECT 1 FROM run_changes o WHERE o.run_id = c.run_id AND o.object = 'user' AND o.source_id = c.source_id AND o.op <> 'conflict' AND o.ord < c.ord) " +
-		"WHERE s.run_id = ? AND s.group_source_id = ? AND s.user_source_id > ? AND (u.id IS NOT NULL OR c.run_id IS NOT NULL)"
-	args := []any{source, runID, groupSourceID, after}
-	if groupID != "" {
-		statement += " AND NOT EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = ? AND m.user_id = coalesce(u.id, " + r.d.uuid("nullif(c.object_id, '')") + "))"
-		args = append(args, groupID)
+	var missing []MemberDrift
+	for {
+		var stated []string
+		err := r.raw(ctx, "SELECT user_source_id FROM run_members WHERE run_id = ? AND group_source_id = ? AND user_source_id > ? "+
+			"ORDER BY user_source_id LIMIT ?", runID, groupSourceID, after, limit).Scan(&stated).Error
+		if err != nil {
+			return nil, fmt.Errorf("compare members: %w", err)
+		}
+		page, err := r.missingOf(ctx, runID, source, groupID, stated)
+		if err != nil {
+			return nil, fmt.Errorf("compare members: %w", err)
+		}
+		missing = append(missing, page...)
+		if len(missing) >= limit {
+			return missing[:limit], nil
+		}
+		if len(stated) < limit {
+			return missing, nil
+		}
+		after = stated[len(stated)-1]
 	}
-	var rows []MemberDrift
-	err := r.raw(ctx, statement+" ORDER BY s.user_source_id LIMIT ?", append(args, limit)...).Scan(&rows).Error
+}
+
+// missingOf returns who of these stated members is provisioned and not held in the group.
+func (r reader) missingOf(ctx context.Context, runID, source, groupID string, stated []string) ([]MemberDrift, error) {
+	held, err := r.HeldUsers(ctx, source, stated)
 	if err != nil {
-		return nil, fmt.Errorf("compare members: %w", err)
+		return nil, err
 	}
-	return rows, nil
+	var unknown, ids []string
+	for _, id := range stated {
+		if h, ok := held[id]; ok {
+			ids = append(ids, h.ID)
+		} else {
+			unknown = append(unknown, id)
+		}
+	}
+	journaled, err := r.journaledUsers(ctx, runID, "source_id", unknown)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range journaled {
+		if m.UserID != "" {
+			ids = append(ids, m.UserID)
+		}
+	}
+	in := map[string]bool{}
+	if groupID != "" && len(ids) > 0 {
+		var members []string
+		err := r.raw(ctx, "SELECT user_id FROM group_members WHERE group_id = ? AND "+r.d.in("user_id", "uuid"),
+			groupID, r.d.list(ids)).Scan(&members).Error
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range members {
+			in[id] = true
+		}
+	}
+	var missing []MemberDrift
+	for _, id := range stated {
+		m, known := journaled[id]
+		if h, ok := held[id]; ok {
+			m, known = MemberDrift{UserSourceID: id, UserID: h.ID, UserName: h.UserName}, true
+		}
+		if known && !in[m.UserID] {
+			missing = append(missing, m)
+		}
+	}
+	return missing, nil
+}
+
+// journaledUsers returns the people whom a run's journal is about to create or adopt, by the source's id: those whose
+// column (source_id or object_id) is one of the values. Where several changes name one person, the first counts.
+func (r reader) journaledUsers(ctx context.Context, runID, column string, values []string) (map[string]MemberDrift, error) {
+	journaled := map[string]MemberDrift{}
+	if len(values) == 0 {
+		return journaled, nil
+	}
+	var rows []struct{ SourceID, ObjectID, Name string }
+	err := r.raw(ctx, "SELECT source_id, object_id, name FROM run_changes WHERE run_id = ? AND object = 'user' AND op <> 'conflict' "+
+		"AND "+column+" <> '' AND "+r.d.in(column, "text")+" ORDER BY ord", runID, r.d.list(values)).Scan(&rows).Error
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if _, twice := journaled[row.SourceID]; !twice {
+			journaled[row.SourceID] = MemberDrift{UserSourceID: row.SourceID, UserID: row.ObjectID, UserName: row.Name}
+		}
+	}
+	return journaled, nil
 }
 
 // ExtraMembers returns members of a group that were not spooled, in the order of their ids, after one, at most limit.
 // Whom the run's journal is about to adopt counts as spooled when the source lists that person.
 func (r reader) ExtraMembers(ctx context.Context, runID, source, groupSourceID, groupID, after string, limit int) ([]MemberDrift, error) {
-	statement := "SELECT CASE WHEN u.source = ? THEN u.source_id ELSE '' END AS user_source_id, u.id AS user_id, u.user_name FROM group_members m JOIN users u ON u.id = m.user_id " +
-		"LEFT JOIN run_members s ON s.run_id = ? AND s.group_source_id = ? AND s.user_source_id = u.source_id AND u.source = ? AND u.source_id <> '' " +
-		"WHERE m.group_id = ? AND s.run_id IS NULL AND NOT EXISTS (SELECT 1 FROM run_changes c " +
-		"JOIN run_members a ON a.run_id = c.run_id AND a.group_source_id = ? AND a.user_source_id = c.source_id " +
-		"WHERE c.run_id = ? AND c.object = 'user' AND c.op <> 'conflict' AND c.object_id <> '' AND c.object_id = CAST(u.id AS text))"
-	args := []any{source, runID, groupSourceID, source, groupID, groupSourceID, runID}
-	if after != "" {
-		statement += " AND m.user_id > ?"
-		args = append(args, after)
+	var extra []MemberDrift
+	for {
+		var members []struct{ UserID, UserName, Source, SourceID string }
+		statement, args := "SELECT m.user_id, u.user_name, u.source, u.source_id FROM group_members m JOIN users u ON u.id = m.user_id WHERE m.group_id = ?", []any{groupID}
+		if after != "" {
+			statement, args = statement+" AND m.user_id > ?", append(args, after)
+		}
+		if err := r.raw(ctx, statement+" ORDER BY m.user_id LIMIT ?", append(args, limit)...).Scan(&members).Error; err != nil {
+			return nil, fmt.Errorf("compare members: %w", err)
+		}
+		// By what id the source would list each of them.
+		sourceIDs, stated := make(map[string]string, len(members)), []string{}
+		var foreign []string
+		for _, m := range members {
+			if m.Source == source && m.SourceID != "" {
+				sourceIDs[m.UserID] = m.SourceID
+				stated = append(stated, m.SourceID)
+			} else {
+				foreign = append(foreign, m.UserID)
+			}
+		}
+		adopted, err := r.journaledUsers(ctx, runID, "object_id", foreign)
+		if err != nil {
+			return nil, fmt.Errorf("compare members: %w", err)
+		}
+		for id, m := range adopted {
+			sourceIDs[m.UserID] = id
+			stated = append(stated, id)
+		}
+		var spooled []string
+		err = r.raw(ctx, "SELECT user_source_id FROM run_members WHERE run_id = ? AND group_source_id = ? AND "+r.d.in("user_source_id", "text"),
+			runID, groupSourceID, r.d.list(stated)).Scan(&spooled).Error
+		if err != nil {
+			return nil, fmt.Errorf("compare members: %w", err)
+		}
+		listed := make(map[string]bool, len(spooled))
+		for _, id := range spooled {
+			listed[id] = true
+		}
+		for _, m := range members {
+			if id := sourceIDs[m.UserID]; id == "" || !listed[id] {
+				known := MemberDrift{UserID: m.UserID, UserName: m.UserName}
+				if m.Source == source {
+					known.UserSourceID = m.SourceID
+				}
+				extra = append(extra, known)
+			}
+		}
+		if len(extra) >= limit {
+			return extra[:limit], nil
+		}
+		if len(members) < limit {
+			return extra, nil
+		}
+		after = members[len(members)-1].UserID
 	}
-	var rows []MemberDrift
-	err := r.raw(ctx, statement+" ORDER BY m.user_id LIMIT ?", append(args, limit)...).Scan(&rows).Error
-	if err != nil {
-		return nil, fmt.Errorf("compare members: %w", err)
-	}
-	return rows, nil
 }
 
 // ResolveUsers returns the ids of the users that a source knows by these ids, by the source's id.

@@ -30,6 +30,7 @@ const (
 	skipStale   = "changed since it was planned"
 	skipPushed  = "pushed since it was read"
 	skipNothing = "nothing left to do"
+	skipTwice   = "listed twice by the source"
 )
 
 // Apply carries a batch out and marks its changes in the journal, all in one transaction. Where that fails for what is
@@ -41,6 +42,9 @@ func (a *Applier) Apply(ctx context.Context, b Batch) ([]Outcome, error) {
 		return outcomes, err
 	}
 	if len(b.Changes) == 1 {
+		if twice, err := a.createdBefore(ctx, b); twice || err != nil {
+			return []Outcome{{identity.StateSkipped, skipTwice}}, err
+		}
 		state := identity.StateFailed
 		var refused *RefusedError
 		if errors.As(err, &refused) {
@@ -64,6 +68,33 @@ func (a *Applier) Apply(ctx context.Context, b Batch) ([]Outcome, error) {
 		outcomes = append(outcomes, o...)
 	}
 	return outcomes, nil
+}
+
+// createdBefore tells whether a batch of one creates somebody, or a group, that the source listed twice and that is there
+// already, and marks it so.
+func (a *Applier) createdBefore(ctx context.Context, b Batch) (bool, error) {
+	c := &b.Changes[0]
+	if c.Op != identity.OpCreate {
+		return false, nil
+	}
+	there := false
+	if c.Object == identity.ObjectUser {
+		held, err := a.store.HeldUsers(ctx, b.Source, []string{c.SourceID})
+		if err != nil {
+			return false, err
+		}
+		_, there = held[c.SourceID]
+	} else {
+		held, err := a.store.HeldGroups(ctx, b.Source, []string{c.SourceID})
+		if err != nil {
+			return false, err
+		}
+		_, there = held[c.SourceID]
+	}
+	if !there {
+		return false, nil
+	}
+	return true, a.store.MarkChange(ctx, c.RunID, c.Ord, identity.StateSkipped, skipTwice)
 }
 
 // ofOneChange tells whether an error is about one of the changes, not about the run.

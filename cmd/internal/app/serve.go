@@ -21,15 +21,17 @@ const keepFor = 30 * 24 * time.Hour
 // Serve runs the SCIM endpoint, the scheduler and the probes until ctx ends, then lets what is going finish. listening,
 // if not nil, is called with the server's URL once it accepts requests.
 func (a *App) Serve(ctx context.Context, listening func(url string)) error {
-	mux := http.NewServeMux()
+	var routes http.Handler
 	server, err := httpserver.New(httpserver.Options{
 		Listen: a.Config.Listen, CertFile: a.Config.TLS.CertFile, KeyFile: a.Config.TLS.KeyFile,
-		TrustProxy: a.Config.TrustProxy, Handler: mux, Ready: a.Ready, Logger: a.Logger,
+		TrustProxy: a.Config.TrustProxy, Ready: a.Ready, Logger: a.Logger,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { routes.ServeHTTP(w, r) }),
 	})
 	if err != nil {
 		return err
 	}
-	if err := a.routes(mux, server.URL()); err != nil {
+	// The URL is known only now, and nothing is served before Run.
+	if routes, err = a.routes(server.URL()); err != nil {
 		_ = server.Close()
 		return err
 	}
@@ -56,7 +58,8 @@ func (a *App) Ready(ctx context.Context) error {
 	return a.Store.CheckSchema(ctx)
 }
 
-func (a *App) routes(mux *http.ServeMux, own string) error {
+// routes returns what is served; own is the server's own URL.
+func (a *App) routes(own string) (http.Handler, error) {
 	base := a.Config.BaseURL
 	if base == "" {
 		base = own
@@ -70,12 +73,18 @@ func (a *App) routes(mux *http.ServeMux, own string) error {
 		UnknownRoles: a.Config.SCIM.UnknownRoles, Roles: a.Config.Roles, Logger: a.Logger,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// ServeMux would redirect `//Users` and `/Users/`, which SCIM clients do not follow: the handler sees every path.
-	mux.Handle("/scim/", handler)
+	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{}))
-	return nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux would redirect `//Users` and `/Users/`, which SCIM clients do not follow.
+		if scim.Serves(r.URL) {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}), nil
 }
 
 func (a *App) scheduler() (*reconcile.Scheduler, error) {

@@ -258,7 +258,6 @@ CREATE TABLE run_changes (
     PRIMARY KEY (run_id, ord)
 );
 CREATE INDEX run_changes_source ON run_changes (run_id, object, source_id);
-CREATE INDEX run_changes_held ON run_changes (run_id, object_id) WHERE object = 'user' AND object_id <> '';
 
 CREATE TABLE run_members (
     run_id          text NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
