@@ -29,6 +29,17 @@ func (d dialect) in(column, cast string) string {
 	return column + " IN (SELECT value FROM json_each(?))"
 }
 
+// lookup returns the statement that looks each value of a list up by a column: the columns of the rows of a table that
+// meet where, and its arguments. PostgreSQL is made to take one look at an index for each value. Left the choice, without
+// statistics it expects a row or two of where, reads them all, and compares each of a hundred thousand with each value.
+func (d dialect) lookup(columns, table, where string, args []any, column, cast string, values []string) (string, []any) {
+	if !d.postgres() {
+		return "SELECT " + columns + " FROM " + table + " WHERE " + where + " AND " + d.in(column, cast), append(args, d.list(values))
+	}
+	return "SELECT found.* FROM unnest(?::" + cast + "[]) AS wanted (value) CROSS JOIN LATERAL (SELECT " + columns + " FROM " + table +
+		" WHERE " + where + " AND " + column + " = wanted.value OFFSET 0) found", append([]any{d.list(values)}, args...)
+}
+
 // list wraps a list for the one parameter of in. Texts that no database holds are left out: nothing equals them.
 func (d dialect) list(values []string) driver.Valuer {
 	for i := range values {

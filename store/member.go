@@ -240,8 +240,8 @@ func (r reader) missingOf(ctx context.Context, runID, source, groupID string, st
 	in := map[string]bool{}
 	if groupID != "" && len(ids) > 0 {
 		var members []string
-		err := r.raw(ctx, "SELECT user_id FROM group_members WHERE group_id = ? AND "+r.d.in("user_id", "uuid"),
-			groupID, r.d.list(ids)).Scan(&members).Error
+		statement, args := r.d.lookup("user_id", "group_members", "group_id = ?", []any{groupID}, "user_id", "uuid", ids)
+		err := r.raw(ctx, statement, args...).Scan(&members).Error
 		if err != nil {
 			return nil, err
 		}
@@ -270,8 +270,9 @@ func (r reader) journaledUsers(ctx context.Context, runID, column string, values
 		return journaled, nil
 	}
 	var rows []struct{ SourceID, ObjectID, Name string }
-	err := r.raw(ctx, "SELECT source_id, object_id, name FROM run_changes WHERE run_id = ? AND object = 'user' AND op <> 'conflict' "+
-		"AND "+column+" <> '' AND "+r.d.in(column, "text")+" ORDER BY ord", runID, r.d.list(values)).Scan(&rows).Error
+	statement, args := r.d.lookup("ord, source_id, object_id, name", "run_changes",
+		"run_id = ? AND object = 'user' AND op <> 'conflict' AND "+column+" <> ''", []any{runID}, column, "text", values)
+	err := r.raw(ctx, statement+" ORDER BY ord", args...).Scan(&rows).Error
 	if err != nil {
 		return nil, err
 	}
@@ -316,8 +317,9 @@ func (r reader) ExtraMembers(ctx context.Context, runID, source, groupSourceID, 
 			stated = append(stated, id)
 		}
 		var spooled []string
-		err = r.raw(ctx, "SELECT user_source_id FROM run_members WHERE run_id = ? AND group_source_id = ? AND "+r.d.in("user_source_id", "text"),
-			runID, groupSourceID, r.d.list(stated)).Scan(&spooled).Error
+		spool, args := r.d.lookup("user_source_id", "run_members", "run_id = ? AND group_source_id = ?",
+			[]any{runID, groupSourceID}, "user_source_id", "text", stated)
+		err = r.raw(ctx, spool, args...).Scan(&spooled).Error
 		if err != nil {
 			return nil, fmt.Errorf("compare members: %w", err)
 		}

@@ -32,7 +32,7 @@ type watched struct {
 func sourceID(i int) string { return fmt.Sprintf("00u%08d", i) }
 
 // fill makes a directory with n users, a group of half of them and twenty small ones, and a run whose spool differs
-// from the large group a little.
+// from the large group a little. It has no statistics yet.
 func fill(t *testing.T, dsn string, n int) *directory {
 	t.Helper()
 	ctx := t.Context()
@@ -107,15 +107,20 @@ func fill(t *testing.T, dsn string, n int) *directory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.db.ExecContext(ctx, "ANALYZE"); err != nil {
-		t.Fatal(err)
-	}
 	if err := s.Watch(func(text string, args []any) {
 		d.statements = append(d.statements, watched{text, args})
 	}); err != nil {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// analyze gathers the statistics that a database in use has.
+func (d *directory) analyze(t *testing.T) {
+	t.Helper()
+	if _, err := d.db.ExecContext(t.Context(), "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // run runs a read and returns the statements that it took.
@@ -216,6 +221,7 @@ var large = []string{"users", "group_members", "run_members", "run_changes"}
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	d := fill(t, storetest.PostgresDSN(t), 20_000)
+	d.analyze(t)
 	conn, err := d.db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +238,7 @@ func TestPlans(t *testing.T) {
 				execute += "(" + strings.Join(args, ", ") + ")"
 			}
 			modes := []string{"force_custom_plan", "force_generic_plan"}
-			if strings.Contains(statement.text, "ANY(") || strings.Contains(statement.text, "run_members") {
+			if strings.Contains(statement.text, "ANY(") {
 				modes = modes[:1] // of how many rows they are depends on the parameters: these stay custom by their cost
 			}
 			for _, mode := range modes {
@@ -280,6 +286,7 @@ func explain(t *testing.T, conn *sql.Conn, statements ...string) string {
 func TestSQLitePlans(t *testing.T) {
 	t.Parallel()
 	d := fill(t, storetest.MigratedSQLiteDSN(t), 2000)
+	d.analyze(t)
 	conn, err := d.db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +310,8 @@ func TestSQLitePlans(t *testing.T) {
 	}
 }
 
-// TestDriftAtScale compares a group of ten thousand with what was stated of it.
+// TestDriftAtScale compares a group of ten thousand with what was stated of it, right after it was written: without
+// statistics, where PostgreSQL has to be kept from comparing each row with each value of a list.
 func TestDriftAtScale(t *testing.T) {
 	t.Parallel()
 	d := fill(t, storetest.PostgresDSN(t), 20_000)
@@ -318,6 +326,14 @@ func TestDriftAtScale(t *testing.T) {
 	}
 	if len(missing) != 2 || len(extra) != 6 {
 		t.Errorf("%d missing and %d extra members, want 2 and 6", len(missing), len(extra))
+	}
+	if _, err := d.s.HeldUsers(t.Context(), "okta", []string{sourceID(1), sourceID(2)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range d.statements {
+		if strings.Contains(statement.text, "= ANY(") {
+			t.Errorf("a list is a filter here: %s", statement.text)
+		}
 	}
 	took := time.Since(began)
 	t.Logf("compared in %s", took)

@@ -319,8 +319,9 @@ type heldRow struct {
 // HeldUsers returns what is held of the people that a source knows by these ids, by the source's id.
 func (r reader) HeldUsers(ctx context.Context, source string, sourceIDs []string) (map[string]identity.HeldUser, error) {
 	var rows []heldRow
-	err := r.raw(ctx, "SELECT id, seq, source_id, user_name, active, version, fingerprint FROM users WHERE source = ? AND source_id <> '' AND "+
-		r.d.in("source_id", "text"), source, r.d.list(sourceIDs)).Scan(&rows).Error
+	statement, args := r.d.lookup("id, seq, source_id, user_name, active, version, fingerprint", "users",
+		"source = ? AND source_id <> ''", []any{source}, "source_id", "text", sourceIDs)
+	err := r.raw(ctx, statement, args...).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read held users: %w", err)
 	}
