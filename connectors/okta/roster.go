@@ -19,8 +19,8 @@ type roster struct {
 	longer map[string]mark // ids of more than 20 characters
 }
 
-// packedID is an id of up to 20 letters and digits as two numbers in base 63, where 0 is no character. They need 60
-// bits each; a slot's marks are in the highest bits of the first.
+// packedID is an id of up to 20 letters and digits, six bits each, where 0 is no character. Ten characters take 60
+// bits of a number; a slot's marks are in the four highest bits of the first.
 type packedID [2]uint64
 
 type mark uint8
@@ -129,43 +129,46 @@ func (r *roster) missing() iter.Seq[string] {
 	}
 }
 
-func pack(id string) (packedID, bool) {
-	var key packedID
+// pack returns the id as a number, and false for an id that is too long or has other characters.
+func pack(id string) (key packedID, ok bool) {
 	if len(id) > 20 {
 		return key, false
 	}
-	for i := range 20 {
-		digit := uint64(0)
-		if i < len(id) {
-			if digit = digits[id[i]]; digit == 0 {
-				return key, false
-			}
-		}
-		key[i/10] = key[i/10]*63 + digit
+	cut := min(len(id), 10)
+	first, ok1 := sixBits(id[:cut])
+	second, ok2 := sixBits(id[cut:])
+	return packedID{first, second}, ok1 && ok2
+}
+
+// sixBits packs up to ten characters to the left, six bits each.
+func sixBits(s string) (n uint64, ok bool) {
+	ok = true
+	for i := range len(s) {
+		digit := digits[s[i]]
+		ok = ok && digit != 0
+		n = n<<6 | uint64(digit)
 	}
-	return key, true
+	return n << (6 * (10 - len(s))), ok
 }
 
 // String returns the id.
 func (k packedID) String() string {
-	var b [20]byte
-	n := 0
-	for i := 19; i >= 0; i-- {
-		digit := k[i/10] % 63
-		k[i/10] /= 63
-		if digit > 0 {
-			b[i] = alphabet[digit-1]
-			n++
+	b := make([]byte, 0, 20)
+	for _, n := range k {
+		for shift := 54; shift >= 0; shift -= 6 {
+			if digit := n >> shift & 63; digit > 0 {
+				b = append(b, alphabet[digit-1])
+			}
 		}
 	}
-	return string(b[:n])
+	return string(b)
 }
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-var digits = func() (table [256]uint64) {
+var digits = func() (table [256]uint8) {
 	for i := range len(alphabet) {
-		table[alphabet[i]] = uint64(i + 1)
+		table[alphabet[i]] = uint8(i + 1)
 	}
 	return table
 }()
