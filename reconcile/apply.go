@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -162,11 +163,12 @@ func (w *work) apply(ctx context.Context) error {
 	return nil
 }
 
-// retryMost bounds the changes that are tried a second time.
-const retryMost = 1000
+// retryMost bounds the changes that are tried again, retryPasses how often.
+const retryMost, retryPasses = 1000, 8
 
-// applyAll applies what a query selects, batch by batch. What failed for a name that was taken is tried once more at
-// the end: its owner may have given it up meanwhile.
+// applyAll applies what a query selects, batch by batch. What failed for a name that was taken is tried again at the
+// end, for as long as that helps: its owner may have given it up meanwhile. Each pass goes the other way round, so that
+// a chain of names that was planned in the worst order comes right in one.
 func (w *work) applyAll(ctx context.Context, query store.ChangeQuery, total int) error {
 	var again []identity.Change
 	for {
@@ -188,12 +190,16 @@ func (w *work) applyAll(ctx context.Context, query store.ChangeQuery, total int)
 			break
 		}
 	}
-	if len(again) == 0 {
-		return nil
+	for pass := 0; len(again) > 0 && pass < retryPasses; pass++ {
+		slices.Reverse(again)
+		w.run.Counts.Failed -= len(again)
+		failed, err := w.applyBatch(ctx, again)
+		if err != nil || len(failed) == len(again) {
+			return err
+		}
+		again = failed
 	}
-	w.run.Counts.Failed -= len(again)
-	_, err := w.applyBatch(ctx, again)
-	return err
+	return nil
 }
 
 // applyBatch applies changes, counts what became of them and returns those that failed.

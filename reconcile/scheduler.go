@@ -45,8 +45,14 @@ func NewScheduler(e *Engine, schedules []Schedule) (*Scheduler, error) {
 				continue
 			}
 			slots, err := cron.ParseStandard(spec)
+			if err == nil && slots.Next(time.Now()).IsZero() {
+				err = errors.New("no such time ever comes")
+			}
 			if err != nil {
 				return nil, fmt.Errorf("connector %s: schedule %q: %w", schedule.Source.Name, spec, err)
+			}
+			if every, ok := slots.(cron.ConstantDelaySchedule); ok {
+				slots = interval(every.Delay)
 			}
 			j.slots = append(j.slots, slots)
 		}
@@ -55,6 +61,14 @@ func NewScheduler(e *Engine, schedules []Schedule) (*Scheduler, error) {
 		}
 	}
 	return s, nil
+}
+
+// interval is "@every": its slots are multiples of the interval, the same ones for every replica. cron counts from when
+// it was asked.
+type interval time.Duration
+
+func (d interval) Next(t time.Time) time.Time {
+	return t.Truncate(time.Duration(d)).Add(time.Duration(d))
 }
 
 // Run runs the connectors until ctx ends, and returns when the last run has.
@@ -83,7 +97,7 @@ func (s *Scheduler) serve(ctx context.Context, j job) {
 	}
 }
 
-// firstSlot returns the slot to begin with: now, where the connector has never run or slots passed unclaimed.
+// firstSlot returns the slot to begin with: the last one that passed, where nobody claimed it, or else the next.
 func (s *Scheduler) firstSlot(ctx context.Context, j job) time.Time {
 	now := time.Now().UTC()
 	state, err := s.store.ConnectorState(ctx, j.source.Name)
@@ -91,10 +105,25 @@ func (s *Scheduler) firstSlot(ctx context.Context, j job) time.Time {
 		s.logger.WarnContext(ctx, "read the last slot", "connector", j.source.Name, "error", err)
 		return j.next(now)
 	}
-	if state.LastSlot.IsZero() || !j.next(state.LastSlot).After(now) {
-		return now
+	if last := j.last(now); last.After(state.LastSlot) {
+		return last
 	}
 	return j.next(now)
+}
+
+// last returns the connector's last slot up to a time, looking back further and further; zero when none was ever.
+func (j job) last(now time.Time) time.Time {
+	const years = 6 * 366 * 24 * time.Hour // cron looks five years ahead
+	for back := time.Minute; back < years; back *= 2 {
+		var last time.Time
+		for slot := j.next(now.Add(-back)); !slot.IsZero() && !slot.After(now); slot = j.next(slot) {
+			last = slot
+		}
+		if !last.IsZero() {
+			return last
+		}
+	}
+	return time.Time{}
 }
 
 // next returns the connector's first slot after a time.
@@ -118,9 +147,12 @@ func (s *Scheduler) runSlot(ctx context.Context, j job, slot time.Time) {
 	if !claimed {
 		return // another replica has it
 	}
-	_, err = s.engine.Run(ctx, Request{Source: j.source, Trigger: "schedule"})
-	if errors.Is(err, ErrBusy) {
+	run, err := s.engine.Run(ctx, Request{Source: j.source, Trigger: "schedule"})
+	switch {
+	case errors.Is(err, ErrBusy):
 		s.logger.InfoContext(ctx, "slot skipped: a run is going", "connector", j.source.Name)
+	case err != nil && run.Finished.IsZero():
+		s.logger.ErrorContext(ctx, "begin a run", "connector", j.source.Name, "error", err)
 	}
-	// Every other outcome was logged by the run itself.
+	// How a run ended that began, it logged itself.
 }

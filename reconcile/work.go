@@ -265,10 +265,27 @@ func (w *work) users(ctx context.Context, records []identity.Record) error {
 		}
 	}
 	changes, seen := plan.Users(w.run.Connector, records, s)
+	w.markAdopted(changes, s.Candidates)
 	if err := w.markSeen(ctx, (*store.Tx).MarkUsersSeen, seen); err != nil {
 		return err
 	}
 	return w.add(ctx, changes...)
+}
+
+// markAdopted notes that the people who are about to be taken over are stated, under whatever id they were known so far.
+func (w *work) markAdopted(changes []identity.Change, candidates []identity.User) {
+	if len(candidates) == 0 {
+		return
+	}
+	seq := make(map[string]int64, len(candidates))
+	for i := range candidates {
+		seq[candidates[i].ID] = candidates[i].Seq
+	}
+	for i := range changes {
+		if n, ok := seq[changes[i].ID]; ok {
+			w.seen.set(n)
+		}
+	}
 }
 
 func (w *work) markSeen(ctx context.Context, mark func(*store.Tx, context.Context, []identity.Seen) error, seen []identity.Seen) error {
@@ -395,6 +412,7 @@ const memberPage = 2000
 func (w *work) planMembers(ctx context.Context) error {
 	for _, g := range w.drifted {
 		readAt := w.run.Started
+		stays := g.heldN // members who are left afterwards
 		add := func(op identity.Op, rows []store.MemberDrift) error {
 			for _, m := range rows {
 				c := plan.Member(op, g.sourceID, g.id, g.name, m.UserSourceID, m.UserID, m.UserName)
@@ -402,6 +420,11 @@ func (w *work) planMembers(ctx context.Context) error {
 				if err := w.add(ctx, c); err != nil {
 					return err
 				}
+			}
+			if op == identity.OpAdd {
+				stays += len(rows)
+			} else {
+				stays -= len(rows)
 			}
 			return nil
 		}
@@ -434,7 +457,7 @@ func (w *work) planMembers(ctx context.Context) error {
 			}
 			after = rows[len(rows)-1].UserID
 		}
-		if g.mapped && g.count == 0 && g.heldN > 0 {
+		if g.mapped && stays <= 0 && g.heldN > 0 {
 			w.tally.Emptied = append(w.tally.Emptied, g.name)
 		}
 	}
@@ -488,7 +511,7 @@ func (w *work) planAbsent(ctx context.Context) error {
 				return err
 			}
 			if w.applier.Mapping().Mapped(g) && g.MemberCount > 0 {
-				w.tally.Emptied = append(w.tally.Emptied, g.DisplayName)
+				w.tally.Gone = append(w.tally.Gone, g.DisplayName)
 			}
 		}
 		if len(owned) < page {
@@ -515,6 +538,10 @@ func (w *work) withdraw(ctx context.Context, object identity.Object, count *plan
 			return err
 		}
 		w.hash.Remove(&c)
+		key := string(c.Object) + "." + string(c.Op)
+		if w.run.Counts.Changes[key]--; w.run.Counts.Changes[key] == 0 {
+			delete(w.run.Counts.Changes, key)
+		}
 	}
 	n, err := w.store.SkipRemovals(ctx, w.run.ID, object, "not removed: the listing is not proven complete")
 	w.run.Counts.Skipped += n

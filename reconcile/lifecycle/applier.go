@@ -79,7 +79,7 @@ func (a *Applier) inTx(ctx context.Context, by identity.Actor, f func(*change) e
 
 // within runs f inside tx.
 func (a *Applier) within(ctx context.Context, tx *store.Tx, by identity.Actor, f func(*change) error) error {
-	c := &change{Applier: a, tx: tx, by: by, now: a.now()}
+	c := &change{Applier: a, tx: tx, by: by, now: a.now().UTC().Truncate(time.Microsecond)}
 	if err := f(c); err != nil {
 		return err
 	}
@@ -101,9 +101,9 @@ func (a *Applier) within(ctx context.Context, tx *store.Tx, by identity.Actor, f
 }
 
 func (a *Applier) recordRefusal(ctx context.Context, by identity.Actor, refused *RefusedError) {
-	a.logger.WarnContext(ctx, "change refused", "reason", refused.Reason, "actor_kind", by.Kind, "actor_id", by.ID, "request_id", by.RequestID)
+	a.logger.WarnContext(ctx, "change refused", "reason", refused.Reason, "user_id", refused.UserID, "actor_kind", by.Kind, "actor_id", by.ID, "request_id", by.RequestID)
 	err := a.store.InTx(ctx, func(tx *store.Tx) error {
-		return tx.Record(ctx, []identity.Event{{At: a.now(), Type: identity.EventRefused, Actor: by, Object: identity.ObjectUser, Reason: refused.Reason}})
+		return tx.Record(ctx, []identity.Event{{At: a.now(), Type: identity.EventRefused, Actor: by, Object: identity.ObjectUser, ObjectID: refused.UserID, Name: refused.UserName, Reason: refused.Reason}})
 	})
 	if err != nil {
 		a.logger.ErrorContext(ctx, "record a refusal", "error", err)
@@ -133,7 +133,7 @@ func (c *change) guarded(ctx context.Context, f func() error) error {
 		return err
 	}
 	if len(after) == 0 {
-		return &RefusedError{"break glass: " + lastAdmin}
+		return &RefusedError{Reason: "break glass: " + lastAdmin}
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (c *change) protected(ctx context.Context, u *identity.User) (string, error
 // finish turns a decision into the user's next state and notes the event that tells of it. before is nil for a new
 // user. It reports whether there is anything to write.
 func (c *change) finish(before, after *identity.User, d Decision) bool {
-	after.Active = d.Active
+	after.Active, after.DeletedAt = d.Active, time.Time{} // whoever is stated again is back
 	var fields []identity.FieldChange
 	if before == nil {
 		fields = identity.Compare(&identity.User{}, after)
@@ -194,15 +194,13 @@ func (c *change) finish(before, after *identity.User, d Decision) bool {
 		}
 		event.Type = identity.EventUserUpdated
 	}
-	if d.Op == identity.OpReactivate || d.Op == identity.OpConvert && d.Active || d.Op == identity.OpUpdate && before.Deleted() && d.Reason != "" {
-		after.DeletedAt = time.Time{}
-	}
-	after.Reason = ""
-	if !after.Active {
+	switch {
+	case after.Active:
+		after.Reason = ""
+	case d.Op == identity.OpUpdate && !before.Deleted():
+		after.Reason = before.Reason
+	default:
 		after.Reason = d.Reason
-		if d.Op == identity.OpUpdate && before != nil && d.Reason == "" {
-			after.Reason = before.Reason
-		}
 	}
 	if before != nil && before.Active && !after.Active {
 		c.disable = append(c.disable, after.ID)

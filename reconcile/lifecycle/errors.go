@@ -3,10 +3,17 @@ package lifecycle
 import (
 	"fmt"
 	"strings"
+
+	"github.com/idpsync/idpsync/store/identity"
 )
 
-// RefusedError says that break glass forbids what was asked for. The refusal is recorded.
-type RefusedError struct{ Reason string }
+// RefusedError says that break glass forbids what was asked for. The refusal is recorded. UserID and UserName are of the
+// protected person, "" where what was asked is about a group.
+type RefusedError struct{ Reason, UserID, UserName string }
+
+func refuse(d Decision, u *identity.User) error {
+	return &RefusedError{Reason: d.Reason, UserID: u.ID, UserName: u.UserName}
+}
 
 func (e *RefusedError) Error() string { return "refused: " + e.Reason }
 

@@ -245,7 +245,8 @@ func (a *Applier) ChangeGroup(ctx context.Context, by identity.Actor, source, id
 	return result, err
 }
 
-// writeGroup writes a group's next state and its member operations; where nothing differs, nothing is written.
+// writeGroup writes a group's next state and its member operations. Where nothing differs, only the time of the push
+// is kept, as for users.
 func (c *change) writeGroup(ctx context.Context, held, after *identity.Group, members []MemberOp, reason string) error {
 	fields := compareGroups(held, after)
 	moved := false
@@ -255,14 +256,20 @@ func (c *change) writeGroup(ctx context.Context, held, after *identity.Group, me
 			return err
 		}
 	}
-	if len(fields) == 0 && !moved && held.Source == after.Source && held.SourceID == after.SourceID {
-		return nil
+	adopted := held.Source != after.Source || held.SourceID != after.SourceID
+	if len(fields) == 0 && !moved && !adopted {
+		if after.LastPushAt.Equal(held.LastPushAt) {
+			return nil
+		}
+		noted := *held
+		noted.LastPushAt = after.LastPushAt
+		return c.tx.UpdateGroup(ctx, &noted, held.Version)
 	}
 	after.Version, after.LastModified = held.Version+1, c.now
 	if err := c.tx.UpdateGroup(ctx, after, held.Version); err != nil {
 		return err
 	}
-	if len(fields) == 0 {
+	if len(fields) == 0 && !adopted {
 		return nil
 	}
 	c.event(identity.Event{Type: identity.EventGroupUpdated, Object: identity.ObjectGroup, ObjectID: after.ID, Name: after.DisplayName, Fields: fields, Reason: reason})

@@ -30,20 +30,26 @@ const (
 	skipStale   = "changed since it was planned"
 	skipPushed  = "pushed since it was read"
 	skipNothing = "nothing left to do"
-	skipTwice   = "listed twice by the source"
+	skipHeld    = "held by now: pushed since it was read, or listed twice by the source"
 )
 
 // Apply carries a batch out and marks its changes in the journal, all in one transaction. Where that fails for what is
-// in the batch (a name that is taken, a refusal), each change gets a transaction of its own, so that one cannot hold up
-// the others. The error is for what concerns the whole run: the lease lost, the database out of reach.
+// in the batch (a name that is taken, a refusal, a text that the database does not hold), the halves get transactions
+// of their own, down to the one change that it fails for, so that one cannot hold up the others. The error is for what
+// concerns the whole run: the lease lost, the database out of reach; the outcomes are then of what was committed before.
 func (a *Applier) Apply(ctx context.Context, b Batch) ([]Outcome, error) {
 	outcomes, err := a.applyTogether(ctx, b)
-	if err == nil || !ofOneChange(err) {
-		return outcomes, err
+	if err == nil {
+		return outcomes, nil
+	}
+	if errors.Is(err, store.ErrLeaseLost) || ctx.Err() != nil || len(b.Changes) == 0 {
+		return nil, err
 	}
 	if len(b.Changes) == 1 {
-		if twice, err := a.createdBefore(ctx, b); twice || err != nil {
-			return []Outcome{{identity.StateSkipped, skipTwice}}, err
+		if created, err := a.createdBefore(ctx, b); err != nil {
+			return nil, err
+		} else if created {
+			return []Outcome{{identity.StateSkipped, skipHeld}}, nil
 		}
 		state := identity.StateFailed
 		var refused *RefusedError
@@ -52,26 +58,27 @@ func (a *Applier) Apply(ctx context.Context, b Batch) ([]Outcome, error) {
 			a.recordRefusal(ctx, b.By, refused)
 		}
 		outcome := Outcome{state, err.Error()}
-		if err := a.store.MarkChange(ctx, b.Changes[0].RunID, b.Changes[0].Ord, outcome.State, outcome.Reason); err != nil {
-			return nil, err
+		if mark := a.store.MarkChange(ctx, b.Changes[0].RunID, b.Changes[0].Ord, outcome.State, outcome.Reason); mark != nil {
+			return nil, errors.Join(err, mark) // not the change is at fault: nothing can be written
 		}
 		return []Outcome{outcome}, nil
 	}
 	outcomes = make([]Outcome, 0, len(b.Changes))
-	for i := range b.Changes {
-		one := b
-		one.Changes = b.Changes[i : i+1]
-		o, err := a.Apply(ctx, one)
+	half := len(b.Changes) / 2
+	for _, changes := range [][]identity.Change{b.Changes[:half], b.Changes[half:]} {
+		part := b
+		part.Changes = changes
+		o, err := a.Apply(ctx, part)
+		outcomes = append(outcomes, o...)
 		if err != nil {
 			return outcomes, err
 		}
-		outcomes = append(outcomes, o...)
 	}
 	return outcomes, nil
 }
 
-// createdBefore tells whether a batch of one creates somebody, or a group, that the source listed twice and that is there
-// already, and marks it so.
+// createdBefore tells whether a batch of one creates somebody, or a group, that is there already, because it was pushed
+// in the meantime or the source listed it twice, and marks it so.
 func (a *Applier) createdBefore(ctx context.Context, b Batch) (bool, error) {
 	c := &b.Changes[0]
 	if c.Op != identity.OpCreate {
@@ -94,14 +101,7 @@ func (a *Applier) createdBefore(ctx context.Context, b Batch) (bool, error) {
 	if !there {
 		return false, nil
 	}
-	return true, a.store.MarkChange(ctx, c.RunID, c.Ord, identity.StateSkipped, skipTwice)
-}
-
-// ofOneChange tells whether an error is about one of the changes, not about the run.
-func ofOneChange(err error) bool {
-	var duplicate *store.DuplicateError
-	var refused *RefusedError
-	return errors.As(err, &duplicate) || errors.As(err, &refused) || errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound)
+	return true, a.store.MarkChange(ctx, c.RunID, c.Ord, identity.StateSkipped, skipHeld)
 }
 
 func (a *Applier) applyTogether(ctx context.Context, b Batch) ([]Outcome, error) {
@@ -244,7 +244,7 @@ func (p *pull) nextUser(ctx context.Context, i int, before *identity.User) (iden
 	}
 	d := Decide(stated, before, Facts{Way: Pull, Source: p.source, Protected: protected})
 	if d.Refused {
-		return identity.User{}, false, &RefusedError{d.Reason}
+		return identity.User{}, false, refuse(d, before)
 	}
 	if d.Op == "" {
 		p.skip(i, skipNothing)

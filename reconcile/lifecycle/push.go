@@ -34,7 +34,7 @@ func (a *Applier) CreateUser(ctx context.Context, by identity.Actor, source stri
 		}
 		d := Decide(statedActive(u.Active), held, Facts{Way: Push, Source: source, Protected: protected, Revive: true})
 		if d.Refused {
-			return &RefusedError{d.Reason}
+			return refuse(d, held)
 		}
 		result, err = c.writeUser(ctx, held, after, d)
 		return err
@@ -72,13 +72,13 @@ func (c *change) heldForPost(ctx context.Context, source string, u *identity.Use
 	if byName != nil && byExternal != nil && byName.ID != byExternal.ID {
 		return nil, &store.DuplicateError{Object: identity.ObjectUser, Attribute: "userName", Value: u.UserName, ID: byName.ID}
 	}
-	revivable := !held.Active || held.Deleted() || held.Origin == identity.OriginLocal || held.Source == ""
-	if !revivable {
-		return nil, &store.DuplicateError{Object: identity.ObjectUser, Attribute: attribute, Value: value, ID: held.ID}
-	}
 	locked, err := c.tx.LockUser(ctx, held.ID)
 	if err != nil {
 		return nil, err
+	}
+	// Asked of the locked row: of two who post the same person, one revives and the other finds somebody active.
+	if locked.Active && locked.Origin != identity.OriginLocal && locked.Source != "" {
+		return nil, &store.DuplicateError{Object: identity.ObjectUser, Attribute: attribute, Value: value, ID: held.ID}
 	}
 	return &locked, nil
 }
@@ -108,10 +108,13 @@ func statedActive(active bool) Stated {
 	return identity.StatusInactive
 }
 
-// writeUser writes a user's next state, unless it is the one held.
+// writeUser writes a user's next state. Of one that is the state held already, only the time of the push is kept, for
+// a pull that read something else before must not undo what the push confirmed.
 func (c *change) writeUser(ctx context.Context, before *identity.User, after identity.User, d Decision) (identity.User, error) {
 	if !c.finish(before, &after, d) {
-		return *before, nil
+		noted := before.Clone()
+		noted.LastPushAt = after.LastPushAt
+		return noted, c.tx.UpdateUser(ctx, &noted, before.Version)
 	}
 	write := func() error {
 		if before == nil {
@@ -155,7 +158,7 @@ func (a *Applier) ChangeUser(ctx context.Context, by identity.Actor, source, id 
 		}
 		d := Decide(statedActive(after.Active), held, Facts{Way: Push, Source: source, Protected: protected})
 		if d.Refused {
-			return &RefusedError{d.Reason}
+			return refuse(d, held)
 		}
 		result, err = c.writeUser(ctx, held, after, d)
 		return err
@@ -192,7 +195,7 @@ func (a *Applier) DeleteUser(ctx context.Context, by identity.Actor, source, id 
 		}
 		d := Decide(StatedDeleted, held, Facts{Way: Push, Source: source, Protected: protected})
 		if d.Refused {
-			return &RefusedError{d.Reason}
+			return refuse(d, held)
 		}
 		after := held.Clone()
 		after.LastPushAt, after.Fingerprint = c.now, identity.Fingerprint{}

@@ -44,6 +44,7 @@ type Tally struct {
 	Groups  Count
 	Members Count
 	Emptied []string // names of groups with a role mapping that would lose their last member
+	Gone    []string // names of groups with a role mapping that would be deleted, and have members
 }
 
 // Verdict names what is held and why; empty, nothing is.
@@ -82,6 +83,9 @@ func (g Guard) Check(t Tally) Verdict {
 	}
 	if len(t.Emptied) > 0 && v[identity.ObjectMember] == "" && t.Members.Removals > 0 {
 		v[identity.ObjectMember] = fmt.Sprintf("members: %s with a role mapping would be left empty", strings.Join(t.Emptied, ", "))
+	}
+	if len(t.Gone) > 0 && v[identity.ObjectGroup] == "" && t.Groups.Removals > 0 {
+		v[identity.ObjectGroup] = fmt.Sprintf("groups: %s with a role mapping would be deleted", strings.Join(t.Gone, ", "))
 	}
 	return v
 }
