@@ -245,6 +245,9 @@ func (w *work) users(ctx context.Context, records []identity.Record) error {
 		w.seen.set(h.Seq)
 	}
 	whole, unknown, names := plan.Unsettled(records, s.Held)
+	if len(whole) == 0 && len(unknown) == 0 {
+		return nil // what nearly every page of nearly every run comes to
+	}
 	if len(whole) > 0 {
 		if s.Users, err = w.store.UsersByID(ctx, whole); err != nil {
 			return err
