@@ -56,7 +56,12 @@ func (w *work) guard(ctx context.Context) error {
 		}
 		w.run.Counts.Held += n
 	}
-	return nil
+	if verdict[identity.ObjectUser] == "" {
+		return nil
+	}
+	n, err := w.store.StageMembershipsOfHeld(ctx, w.run.ID)
+	w.run.Counts.Held += n
+	return err
 }
 
 // verifyParallel is the number of people who are read by id at the same time.

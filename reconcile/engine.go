@@ -98,6 +98,9 @@ type Progress struct {
 	Total   int // verify, apply: changes in all
 }
 
+// errStopped ends a run whose process was told to stop. The next run finds what is left.
+var errStopped = errors.New("interrupted: the process was told to stop")
+
 // ErrBusy is returned when another run of the connector is going.
 var ErrBusy = store.ErrBusy
 
@@ -113,6 +116,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 		DryRun: req.DryRun || !req.Source.Enforce, Status: identity.RunRunning, Phase: "pull",
 		Counts: identity.Counts{Changes: map[string]int{}}, Started: e.now().UTC(),
 	}
+	parent := ctx
 	var lease store.Lease
 	if !run.DryRun {
 		if lease, err = e.store.AcquireLease(ctx, "connector/"+req.Source.Name, e.holder, e.leaseTTL); err != nil {
@@ -134,7 +138,9 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 
 	w := newWork(e, req, &run, lease)
 	err = w.do(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
+	if parent.Err() != nil && err != nil {
+		err = errStopped
+	} else if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
 	return run, e.finish(context.WithoutCancel(ctx), w, err)
@@ -211,9 +217,7 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 	}
 	e.metrics.observe(run)
 	level := slog.LevelInfo
-	if failure != nil {
-		level = slog.LevelError
-	} else if run.Status == identity.RunHeld || run.Status == identity.RunPartial {
+	if run.Status != identity.RunDone && run.Status != identity.RunPlanned {
 		level = slog.LevelWarn
 	}
 	e.logger.LogAttrs(ctx, level, "run finished", slog.String("connector", run.Connector), slog.String("run_id", run.ID),
@@ -221,7 +225,7 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		slog.Int("users", run.Counts.Users), slog.Int("groups", run.Counts.Groups), slog.Int("members", run.Counts.Members),
 		slog.Int("changes", run.Counts.Planned()), slog.Int("applied", run.Counts.Applied), slog.Int("held", run.Counts.Held),
 		slog.Int("skipped", run.Counts.Skipped), slog.Int("failed", run.Counts.Failed), slog.Int64("requests", run.Requests),
-		slog.Duration("duration", run.Finished.Sub(run.Started)), slog.String("incomplete", run.Incomplete),
+		slog.Int64("duration_ms", run.Finished.Sub(run.Started).Milliseconds()), slog.String("incomplete", run.Incomplete),
 		slog.String("guard", run.Guard), slog.String("error", run.Error))
 	if failure != nil {
 		return fmt.Errorf("run %s: %w", run.Connector, failure)

@@ -123,6 +123,9 @@ func (s *Store) Prune(ctx context.Context, before time.Time) error {
 		if _, err := tx.exec(ctx, "DELETE FROM run_changes WHERE run_id IN (SELECT id FROM runs WHERE finished_at < ?)", stamp(before)); err != nil {
 			return fmt.Errorf("prune journals: %w", err)
 		}
+		if _, err := tx.exec(ctx, "DELETE FROM run_members WHERE run_id IN (SELECT id FROM runs WHERE started_at < ?)", stamp(before)); err != nil {
+			return fmt.Errorf("prune spooled members: %w", err)
+		}
 		return nil
 	})
 }

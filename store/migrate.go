@@ -22,10 +22,31 @@ func (s *Store) Migrate(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := s.checkServer(ctx); err != nil {
+		return 0, err
+	}
 	if _, err := provider.Up(ctx); err != nil {
 		return 0, fmt.Errorf("migrate the database: %w", err)
 	}
 	return provider.GetDBVersion(ctx)
+}
+
+// oldestPostgres is the first release with all that the schema uses (bit_xor).
+const oldestPostgres = 14
+
+// checkServer says when the database server is too old, before a migration stops half way.
+func (s *Store) checkServer(ctx context.Context) error {
+	if !s.d.postgres() {
+		return nil
+	}
+	var version int
+	if err := s.raw(ctx, "SELECT CAST(current_setting('server_version_num') AS integer)").Scan(&version).Error; err != nil {
+		return fmt.Errorf("read the server's version: %w", err)
+	}
+	if version < oldestPostgres*10000 {
+		return fmt.Errorf("PostgreSQL %d is too old: version %d or newer is needed", version/10000, oldestPostgres)
+	}
+	return nil
 }
 
 // SchemaVersion returns the version that the schema is at and the one that this program wants.

@@ -83,12 +83,30 @@ func (r reader) Runs(ctx context.Context, connector string, limit int) ([]identi
 	return runs, nil
 }
 
+// dryRunMost is how long a dry run may take: one that began before counts as interrupted. It holds no lease by which
+// its process could be found dead.
+const dryRunMost = 6 * time.Hour
+
 // InterruptRuns ends runs of a connector that still count as running although their lease is gone: their process died.
-// It is called by the holder of the lease and returns the runs' ids.
-func (r reader) InterruptRuns(ctx context.Context, connector string, now time.Time) ([]string, error) {
+// What they spooled is dropped. It is called by the holder of the lease and returns the runs' ids.
+func (s *Store) InterruptRuns(ctx context.Context, connector string, now time.Time) ([]string, error) {
 	var ids []string
-	err := r.raw(ctx, "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE connector = ? AND status = ? RETURNING id",
-		string(identity.RunFailed), "interrupted: the process ended before the run did", stamp(now), connector, string(identity.RunRunning)).Scan(&ids).Error
+	err := s.InTx(ctx, func(tx *Tx) error {
+		ids = nil
+		err := tx.raw(ctx, "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE connector = ? AND status = ? "+
+			"AND (NOT dry_run OR started_at < ?) RETURNING id",
+			string(identity.RunFailed), "interrupted: the process ended before the run did", stamp(now), connector,
+			string(identity.RunRunning), stamp(now.Add(-dryRunMost))).Scan(&ids).Error
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := tx.DropSpool(ctx, id, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("end interrupted runs: %w", err)
 	}
@@ -209,6 +227,16 @@ func (r reader) StageChanges(ctx context.Context, runID string, object identity.
 	n, err := r.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND object = ? AND state = ? AND op IN (?, ?, ?)",
 		string(identity.StateStaged), runID, string(object), string(identity.StatePlanned),
 		string(identity.OpDeactivate), string(identity.OpDelete), string(identity.OpRemove))
+	return int(n), err
+}
+
+// StageMembershipsOfHeld marks the planned removals of memberships of people whose own removal is held, and returns how
+// many they are: whoever keeps the account keeps what it may do.
+func (r reader) StageMembershipsOfHeld(ctx context.Context, runID string) (int, error) {
+	n, err := r.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND object = ? AND op = ? AND state = ? AND member_id IN ("+
+		"SELECT object_id FROM run_changes WHERE run_id = ? AND object = ? AND state = ? AND object_id <> '')",
+		string(identity.StateStaged), runID, string(identity.ObjectMember), string(identity.OpRemove), string(identity.StatePlanned),
+		runID, string(identity.ObjectUser), string(identity.StateStaged))
 	return int(n), err
 }
 

@@ -152,7 +152,10 @@ func (p *pull) users(ctx context.Context) error {
 func (p *pull) groups(ctx context.Context) error {
 	assigned, err := p.groupsOfApp(ctx, true)
 	if err != nil {
-		return errors.Join(p.fail(ctx, connectors.PhaseGroups, err), p.fail(ctx, connectors.PhaseMembers, err))
+		if err := p.fail(ctx, connectors.PhaseGroups, err); err != nil {
+			return err
+		}
+		return p.fail(ctx, connectors.PhaseMembers, err)
 	}
 	workers, workCtx := errgroup.WithContext(ctx)
 	queue := make(chan string, 4096)
@@ -173,7 +176,10 @@ func (p *pull) groups(ctx context.Context) error {
 	}
 	if err != nil {
 		// Of the groups that were not read, the members were not either.
-		return errors.Join(p.fail(ctx, connectors.PhaseGroups, err), p.fail(ctx, connectors.PhaseMembers, err))
+		if err := p.fail(ctx, connectors.PhaseGroups, err); err != nil {
+			return err
+		}
+		return p.fail(ctx, connectors.PhaseMembers, err)
 	}
 	return p.flushMembers(ctx)
 }

@@ -56,7 +56,7 @@ func (s *Server) finish(w *response, r *http.Request, began time.Time, panicked 
 	}
 	level := slog.LevelInfo
 	switch {
-	case w.status >= 500 && r.URL.Path != "/readyz":
+	case w.status == http.StatusInternalServerError: // 501 and 503 are answers, not accidents
 		level = slog.LevelError
 	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
 		level = slog.LevelDebug
