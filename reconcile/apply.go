@@ -100,7 +100,7 @@ func (w *work) verify(ctx context.Context) error {
 				}
 				if state == identity.StateSkipped {
 					w.hash.Remove(c)
-					w.run.Counts.Skipped++
+					w.run.Counts.Kept++
 					w.run.Counts.Changes["user.deactivate"]--
 				}
 				return w.store.MarkChange(ctx2, w.run.ID, c.Ord, state, reason)

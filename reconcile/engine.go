@@ -195,6 +195,8 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		run.Status = identity.RunPartial
 	case run.DryRun:
 		run.Status = identity.RunPlanned
+	case run.Counts.Skipped > 0:
+		run.Status = identity.RunPartial // a conflict, a refusal, or a push in between: drift is left
 	default:
 		run.Status = identity.RunDone
 	}
@@ -206,7 +208,10 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		state.LastRunID = run.ID
 		state.LastSuccess, state.LastFull = time.Time{}, time.Time{}
 		if run.Status == identity.RunDone {
-			state.LastSuccess, state.LastFull = run.Finished, run.Finished
+			state.LastSuccess = run.Finished
+		}
+		if failure == nil && run.Incomplete == "" {
+			state.LastFull = run.Finished
 		}
 		errs = append(errs, e.store.FinishConnectorRun(ctx, state), e.store.InTx(ctx, func(tx *store.Tx) error {
 			return tx.Record(ctx, []identity.Event{{
@@ -224,7 +229,7 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		slog.String("status", string(run.Status)), slog.Bool("dry_run", run.DryRun), slog.String("trigger", run.Trigger),
 		slog.Int("users", run.Counts.Users), slog.Int("groups", run.Counts.Groups), slog.Int("members", run.Counts.Members),
 		slog.Int("changes", run.Counts.Planned()), slog.Int("applied", run.Counts.Applied), slog.Int("held", run.Counts.Held),
-		slog.Int("skipped", run.Counts.Skipped), slog.Int("failed", run.Counts.Failed), slog.Int64("requests", run.Requests),
+		slog.Int("skipped", run.Counts.Skipped), slog.Int("kept", run.Counts.Kept), slog.Int("failed", run.Counts.Failed), slog.Int64("requests", run.Requests),
 		slog.Int64("duration_ms", run.Finished.Sub(run.Started).Milliseconds()), slog.String("incomplete", run.Incomplete),
 		slog.String("guard", run.Guard), slog.String("error", run.Error))
 	if failure != nil {

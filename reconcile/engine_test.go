@@ -386,7 +386,7 @@ func TestRun_PushDuringPullIsNotUndone(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		run := h.run(identity.RunDone)
+		run := h.run(identity.RunPartial)
 		h.wantJournal(run, "skipped user update ana@acme.test [title: Engineer -> Read before the push] (pushed since it was read)")
 		if got := h.user("ana@acme.test").Attributes.Text(pathTitle); got != "Pushed later" {
 			t.Errorf("title %q, want the pushed one", got)
@@ -479,7 +479,7 @@ func TestRun_ConflictsAreListedAndNeverGuessed(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.small()
-		run := h.run(identity.RunDone)
+		run := h.run(identity.RunPartial)
 		if got := run.Counts.Changes["user.conflict"]; got != 1 {
 			t.Errorf("%d conflicts, want 1:\n%s", got, strings.Join(h.journal(run), "\n"))
 		}

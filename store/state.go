@@ -13,7 +13,7 @@ type ConnectorState struct {
 	LastRunID   string
 	LastSlot    time.Time // the scheduled slot that was last claimed
 	LastSuccess time.Time // end of the last run that repaired everything
-	LastFull    time.Time // end of the last full one among them
+	LastFull    time.Time // end of the last full run whose pull was proven complete
 }
 
 type connectorStateRow struct {

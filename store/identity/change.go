@@ -115,7 +115,8 @@ type Counts struct {
 	Changes map[string]int `json:"changes"` // planned, by "<object>.<op>"
 	Applied int            `json:"applied"`
 	Held    int            `json:"held"`    // staged by the guard
-	Skipped int            `json:"skipped"` // conflicts, refusals, overtaken by a push
+	Skipped int            `json:"skipped"` // conflicts, refusals, overtaken by a push: drift that is left
+	Kept    int            `json:"kept"`    // seemed absent, and were kept when read by id
 	Failed  int            `json:"failed"`
 }
 
