@@ -122,11 +122,14 @@ type Counts struct {
 
 // Planned returns the number of planned changes, conflicts left out.
 func (c Counts) Planned() int {
-	n := 0
-	for key, count := range c.Changes {
-		if key != string(ObjectUser)+"."+string(OpConflict) && key != string(ObjectGroup)+"."+string(OpConflict) {
-			n += count
-		}
+	n := -c.Conflicts()
+	for _, count := range c.Changes {
+		n += count
 	}
 	return n
+}
+
+// Conflicts returns the number of conflicts, which need an operator.
+func (c Counts) Conflicts() int {
+	return c.Changes[string(ObjectUser)+"."+string(OpConflict)] + c.Changes[string(ObjectGroup)+"."+string(OpConflict)]
 }

@@ -40,6 +40,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		_ = server.Close()
 		return err
 	}
+	a.warn(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return scheduler.Run(ctx) })
@@ -48,6 +49,19 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		listening(server.URL())
 	}
 	return group.Wait()
+}
+
+// warn says what a configuration asks for that will not be so.
+func (a *App) warn(ctx context.Context) {
+	if len(a.Config.Webhooks) > 0 {
+		a.Logger.WarnContext(ctx, "webhooks are configured, but this version does not deliver events: they stay in the outbox")
+	}
+	if !a.Config.SCIM.Enabled {
+		return
+	}
+	if item := a.checkBreakGlass(ctx); !item.OK {
+		a.Logger.WarnContext(ctx, "SCIM is enabled without break glass: "+item.Detail, "remedy", item.Remedy)
+	}
 }
 
 // Ready tells whether requests can be served: the database answers, with the schema that this program wants.

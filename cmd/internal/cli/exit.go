@@ -73,7 +73,7 @@ func statusOfRuns(runs []identity.Run, failures []error) int {
 		case identity.RunPartial:
 			worse(exitPartial)
 		case identity.RunPlanned:
-			if run.Counts.Planned() > 0 {
+			if run.Counts.Planned() > 0 || run.Counts.Conflicts() > 0 {
 				worse(exitChanges)
 			}
 		}

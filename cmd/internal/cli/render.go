@@ -121,10 +121,13 @@ func summary(p palette, run *identity.Run) string {
 	if !run.DryRun {
 		head = "Run"
 	}
-	if created+updated+removed == 0 {
-		fmt.Fprintf(&b, "%s", p.paint(bold, "No drift: what "+run.Connector+" states is what is held."))
-	} else {
+	switch {
+	case created+updated+removed > 0:
 		fmt.Fprintf(&b, "%s", p.paint(bold, fmt.Sprintf("%s: %d to add, %d to change, %d to remove.", head, created, updated, removed)))
+	case conflicts > 0:
+		fmt.Fprintf(&b, "%s", p.paint(bold, head+": nothing to change."))
+	default:
+		fmt.Fprintf(&b, "%s", p.paint(bold, "No drift: what "+run.Connector+" states is what is held."))
 	}
 	if !run.DryRun && created+updated+removed > 0 {
 		fmt.Fprintf(&b, " %d applied", run.Counts.Applied)
@@ -139,8 +142,15 @@ func summary(p palette, run *identity.Run) string {
 		}
 		b.WriteByte('.')
 	}
-	if conflicts > 0 {
+	switch conflicts {
+	case 0:
+	case 1:
+		b.WriteString(" 1 conflict needs an operator.")
+	default:
 		fmt.Fprintf(&b, " %d conflicts need an operator.", conflicts)
+	}
+	if n := run.Counts.Kept; n > 0 {
+		fmt.Fprintf(&b, " %d kept, because reading by id did not confirm the absence.", n)
 	}
 	fmt.Fprintf(&b, " Read %d users, %d groups, %d memberships in %d requests, %s.",
 		run.Counts.Users, run.Counts.Groups, run.Counts.Members, run.Requests, run.Finished.Sub(run.Started).Round(10*time.Millisecond))

@@ -157,8 +157,8 @@ func (e *env) openWith(ctx context.Context, config *configs.Config, quiet bool) 
 
 func (e *env) logger(config *configs.Config, quiet bool) (*slog.Logger, error) {
 	level := config.Log.Level
-	if quiet && (level == "info" || level == "") {
-		level = "warn"
+	if quiet && level != "debug" {
+		level = "error" // what a command comes to, it prints
 	}
 	return telemetry.NewLogger(e.err, level, config.Log.Format)
 }
