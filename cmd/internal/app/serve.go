@@ -13,6 +13,7 @@ import (
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/scim"
+	"github.com/idpsync/idpsync/store/identity"
 )
 
 // keepFor is how long journals of finished runs and undelivered outbox entries are kept.
@@ -41,6 +42,10 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		return err
 	}
 	a.warn(ctx)
+	if err := a.syncMapping(ctx); err != nil {
+		_ = server.Close()
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return scheduler.Run(ctx) })
@@ -49,6 +54,22 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		listening(server.URL())
 	}
 	return group.Wait()
+}
+
+// syncMapping brings groups that no connector pulls in line with a role mapping that was changed in the configuration.
+func (a *App) syncMapping(ctx context.Context) error {
+	names := make([]string, len(a.sources))
+	for i, s := range a.sources {
+		names[i] = s.Name
+	}
+	changed, err := a.Applier.SyncMapping(ctx, identity.Actor{Kind: "system", ID: "configuration", Name: "configuration"}, names)
+	if err != nil {
+		return fmt.Errorf("apply the role mapping: %w", err)
+	}
+	if changed > 0 {
+		a.Logger.InfoContext(ctx, "role mapping applied", "groups", changed)
+	}
+	return nil
 }
 
 // warn says what a configuration asks for that will not be so.
