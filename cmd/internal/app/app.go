@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -72,7 +71,7 @@ func New(ctx context.Context, config *configs.Config, logger *slog.Logger) (*App
 }
 
 func (a *App) build(ctx context.Context) error {
-	if err := a.schema(ctx); err != nil {
+	if err := schema(ctx, a.Store, a.Logger); err != nil {
 		return err
 	}
 	var err error
@@ -88,7 +87,7 @@ func (a *App) build(ctx context.Context) error {
 	var problems []error
 	for i := range a.Config.Connectors {
 		c := &a.Config.Connectors[i]
-		source, err := a.source(c)
+		source, err := source(c, a.Logger)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("connector %s: %w", c.Name, err))
 			continue
@@ -100,20 +99,17 @@ func (a *App) build(ctx context.Context) error {
 
 // schema sets a fresh database up, and an embedded one always; a PostgreSQL that others may use is migrated on request
 // only.
-func (a *App) schema(ctx context.Context) error {
-	at, want, err := a.Store.SchemaVersion(ctx)
+func schema(ctx context.Context, s *store.Store, logger *slog.Logger) error {
+	at, want, err := s.SchemaVersion(ctx)
 	if err != nil {
 		return err
 	}
-	if at == want || at > 0 && a.Store.Dialect() == "postgres" {
-		return a.Store.CheckSchema(ctx)
+	if at >= want || at > 0 && s.Dialect() == "postgres" {
+		return s.CheckSchema(ctx)
 	}
-	if at > want {
-		return a.Store.CheckSchema(ctx)
-	}
-	version, err := a.Store.Migrate(ctx)
+	version, err := s.Migrate(ctx)
 	if err == nil {
-		a.Logger.InfoContext(ctx, "database set up", "dialect", a.Store.Dialect(), "schema_version", version)
+		logger.InfoContext(ctx, "database set up", "dialect", s.Dialect(), "schema_version", version)
 	}
 	return err
 }
@@ -133,12 +129,12 @@ func mapping(config *configs.Config) (*roles.Mapping, error) {
 	return roles.Compile(options)
 }
 
-func (a *App) source(c *configs.Connector) (reconcile.Source, error) {
+func source(c *configs.Connector, logger *slog.Logger) (reconcile.Source, error) {
 	construct, ok := constructors[c.Type]
 	if !ok {
 		return reconcile.Source{}, fmt.Errorf("type %s: this version cannot pull it yet; remove the connector, or let it push over SCIM", c.Type)
 	}
-	connector, err := construct(c, a.Logger.With("connector", c.Name))
+	connector, err := construct(c, logger.With("connector", c.Name))
 	if err != nil {
 		return reconcile.Source{}, err
 	}
@@ -158,22 +154,11 @@ func (a *App) Sources(names ...string) ([]reconcile.Source, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(a.sources, func(s reconcile.Source) bool { return s.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no connector %q in the configuration; there %s", name, a.known())
+			return nil, fmt.Errorf("unknown connector %q", name)
 		}
 		chosen = append(chosen, a.sources[i])
 	}
 	return chosen, nil
-}
-
-func (a *App) known() string {
-	if len(a.sources) == 0 {
-		return "is none"
-	}
-	names := make([]string, len(a.sources))
-	for i, s := range a.sources {
-		names[i] = s.Name
-	}
-	return "is " + strings.Join(names, ", ")
 }
 
 // ErrNoUser says that an operator named nobody.

@@ -80,7 +80,7 @@ func (a *App) warn(ctx context.Context) {
 	if !a.Config.SCIM.Enabled {
 		return
 	}
-	if item := a.checkBreakGlass(ctx); !item.OK {
+	if item := checkBreakGlass(ctx, a.Store); !item.OK {
 		a.Logger.WarnContext(ctx, "SCIM is enabled without break glass: "+item.Detail, "remedy", item.Remedy)
 	}
 }
@@ -145,62 +145,4 @@ func (a *App) prune(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-}
-
-// CheckItem is one thing that `idpsync check` tried.
-type CheckItem struct {
-	Of     string `json:"of"` // "database", "scim", or a connector's name
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-	Remedy string `json:"remedy,omitempty"`
-}
-
-// Check tries everything that can be wrong with an installation: database, schema, clock, break glass, connectors.
-func (a *App) Check(ctx context.Context) []CheckItem {
-	var items []CheckItem
-	add := func(of, name string, err error, detail, remedy string) bool {
-		item := CheckItem{Of: of, Name: name, OK: err == nil, Detail: detail}
-		if err != nil {
-			item.Detail, item.Remedy = err.Error(), remedy
-		}
-		items = append(items, item)
-		return err == nil
-	}
-	if !add("database", "reachable", a.Store.Ping(ctx), a.Store.Dialect(), "check `database` in the configuration, and that the server runs") {
-		return items
-	}
-	add("database", "schema", a.Store.CheckSchema(ctx), "up to date", "run `idpsync migrate`")
-	now, err := a.Store.Now(ctx)
-	skew := time.Since(now).Abs()
-	if err == nil && skew > 5*time.Second {
-		err = fmt.Errorf("this machine's clock and the database's are %s apart", skew.Round(time.Second))
-	}
-	add("database", "clock", err, fmt.Sprintf("%s apart", skew.Round(time.Millisecond)), "synchronize both clocks (NTP)")
-	items = append(items, a.checkBreakGlass(ctx))
-	for _, source := range a.sources {
-		report, err := source.Connector.Check(ctx)
-		for _, i := range report.Items {
-			items = append(items, CheckItem{Of: source.Name, Name: i.Name, OK: i.OK, Detail: i.Detail, Remedy: i.Remedy})
-		}
-		if err != nil {
-			add(source.Name, "check", err, "", "see the error")
-		}
-	}
-	return items
-}
-
-func (a *App) checkBreakGlass(ctx context.Context) CheckItem {
-	item := CheckItem{Of: "scim", Name: "break glass", OK: true}
-	admins, err := a.Store.CountLocalAdmins(ctx)
-	switch {
-	case err != nil:
-		item.OK, item.Detail = false, err.Error()
-	case admins == 0:
-		item.OK, item.Detail = false, "no active local admin on the root team"
-		item.Remedy = "run `idpsync admin create EMAIL`, and keep its password where it is found when the identity provider is down"
-	default:
-		item.Detail = fmt.Sprintf("%d active local admins on the root team", admins)
-	}
-	return item
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
+	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/store"
 )
@@ -45,7 +46,7 @@ func (e *env) adminCommand() *cobra.Command {
 			"With --scim it may also own the API key with which the identity provider pushes. The password is printed once,\n" +
 			"alone, on standard output; only a hash of it is kept.",
 		Example: "  idpsync admin create breakglass@example.com\n  idpsync admin create scim@example.com --scim",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg("EMAIL"),
 		RunE: func(c *cobra.Command, args []string) error {
 			address, err := mail.ParseAddress(args[0])
 			if err != nil || address.Address != args[0] {
@@ -135,7 +136,16 @@ func (e *env) keysCreate() *cobra.Command {
 			if expires < 0 {
 				return usageError{fmt.Errorf("--expires %s: want a positive duration, for example 720h", expires)}
 			}
-			a, err := e.open(c.Context(), true)
+			config, err := e.load()
+			if err != nil {
+				return err
+			}
+			if connector != "" {
+				if err := knownConnector(config, connector); err != nil {
+					return err
+				}
+			}
+			a, err := e.openWith(c.Context(), config, true)
 			if err != nil {
 				return err
 			}
@@ -146,11 +156,6 @@ func (e *env) keysCreate() *cobra.Command {
 			}
 			if !owner.Active {
 				return fmt.Errorf("%s is not active: its keys would be of no use", owner.UserName)
-			}
-			if connector != "" {
-				if _, err := a.Sources(connector); err != nil {
-					return usageError{err}
-				}
 			}
 			key := apikey.Generate()
 			held := store.Key{
@@ -174,10 +179,10 @@ func (e *env) keysCreate() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&user, "user", "", "owner of the key: userName or id (`EMAIL`)")
-	c.Flags().StringVar(&name, "name", "", "what the key is for (`N`)")
-	c.Flags().StringVar(&connector, "connector", "", "bind the key to the people of this connector (`NAME`)")
-	c.Flags().DurationVar(&expires, "expires", 0, "lifetime, for example 2160h (`DURATION`, default: none)")
+	c.Flags().StringVar(&user, "user", "", "owner of the key, by userName or id: `EMAIL`")
+	c.Flags().StringVar(&name, "name", "", "what the key is for: `N`")
+	c.Flags().StringVar(&connector, "connector", "", "bind the key to the people of the connector `NAME`")
+	c.Flags().DurationVar(&expires, "expires", 0, "lifetime, a `DURATION` such as 2160h (default: no end)")
 	_ = c.RegisterFlagCompletionFunc("connector", e.completeConnectors)
 	return c
 }
@@ -222,7 +227,7 @@ func (e *env) keysList() *cobra.Command {
 
 func (e *env) keysRevoke() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "Revoke an API key for good, from the next request on", Args: cobra.ExactArgs(1), Example: "  idpsync keys revoke 3fK9x2Qa",
+		Use: "revoke ID", Short: "Revoke an API key for good, from the next request on", Args: oneArg("ID"), Example: "  idpsync keys revoke 3fK9x2Qa",
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := e.open(c.Context(), true)
 			if err != nil {
@@ -243,21 +248,25 @@ func (e *env) keysRevoke() *cobra.Command {
 
 func (e *env) checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "check",
-		Short:   "Try configuration, database, clock, break glass and connectors; say what is wrong and the remedy",
-		Long:    "Try everything that an installation needs and print what was found. Exit status 1 when something is wrong.",
+		Use:   "check",
+		Short: "Try configuration, database, clock, break glass and connectors; say what is wrong and the remedy",
+		Long: "Try everything that an installation needs and print what was found, with the remedy where something is wrong.\n\n" +
+			"Exit status: 0 all is well, 1 something is wrong.",
 		Example: "  idpsync check\n  idpsync check --config /etc/idpsync/idpsync.yaml --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := e.open(c.Context(), true)
+			config, err := e.load()
 			if err != nil {
 				return err
 			}
-			defer a.Close()
+			logger, err := e.logger(config, true)
+			if err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(c.Context(), 2*time.Minute)
 			defer cancel()
 			wrong := 0
 			p := e.palette()
-			for _, item := range a.Check(ctx) {
+			for _, item := range app.Check(ctx, config, logger) {
 				if !item.OK {
 					wrong++
 				}

@@ -22,7 +22,7 @@ func (e *env) accessCommand() *cobra.Command {
 		Long: "Show what a person may do, and every reason for it. A role is held while one of its reasons stands.\n" +
 			"USER is a userName, an id or an externalId.",
 		Example: "  idpsync access ana@acme.test\n  idpsync access ana@acme.test --output json",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg("USER"),
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := e.open(c.Context(), true)
 			if err != nil {
@@ -56,6 +56,7 @@ func (e *env) printAccess(access roles.Access) error {
 		fmt.Fprintln(e.out, access.Reason)
 	}
 	if len(access.Teams) == 0 {
+		fmt.Fprintln(e.out, "no role on any team")
 		return nil
 	}
 	rows := [][]string{{"TEAM", "ROLE", "BECAUSE OF"}}
@@ -63,12 +64,25 @@ func (e *env) printAccess(access roles.Access) error {
 		for _, role := range team.Roles {
 			var reasons []string
 			for _, via := range role.Via {
-				reasons = append(reasons, strings.TrimSpace(string(via.Kind)+" "+via.Name))
+				reasons = append(reasons, viaText(via))
 			}
 			rows = append(rows, []string{team.Team, role.Role, strings.Join(reasons, "; ")})
 		}
 	}
 	return e.table(rows)
+}
+
+// viaText is one reason for a role.
+func viaText(via roles.Via) string {
+	switch via.Kind {
+	case identity.GrantManual:
+		return "given by hand"
+	case identity.GrantDirect:
+		return "stated by the identity provider"
+	case identity.GrantJIT:
+		return "given at sign-in"
+	}
+	return strings.TrimSpace(string(via.Kind) + " " + via.Name)
 }
 
 // userJSON is a user as `--output json` prints it.
@@ -110,6 +124,9 @@ func (e *env) usersCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if active && inactive {
 				return usageError{errors.New("--active and --inactive exclude each other")}
+			}
+			if err := atLeast("limit", limit, 1); err != nil {
+				return err
 			}
 			a, err := e.open(c.Context(), true)
 			if err != nil {
@@ -156,12 +173,12 @@ func (e *env) usersCommand() *cobra.Command {
 		},
 	}
 	list.Flags().StringVar(&search, "search", "", "only people whose userName, name or e-mail address contains `TEXT`")
-	list.Flags().StringVar(&source, "source", "", "only people whom this connector or key owns")
+	list.Flags().StringVar(&source, "source", "", "only people whom the connector or key `NAME` owns")
 	list.Flags().BoolVar(&active, "active", false, "only active people")
 	list.Flags().BoolVar(&inactive, "inactive", false, "only deactivated people")
 	list.Flags().IntVar(&limit, "limit", 100, "list at most `N` people")
 	show := &cobra.Command{
-		Use: "show USER", Short: "Show a person (by userName, id or externalId)", Args: cobra.ExactArgs(1),
+		Use: "show USER", Short: "Show a person (by userName, id or externalId)", Args: oneArg("USER"),
 		Example: "  idpsync users show ana@acme.test\n  idpsync users show 00u1a2b3c4d5e6f7g8h9 --output json",
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := e.open(c.Context(), true)
@@ -255,6 +272,9 @@ func (e *env) groupsCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List groups, in the order in which they came", Example: "  idpsync groups list --search sales",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := atLeast("limit", limit, 1); err != nil {
+				return err
+			}
 			a, err := e.open(c.Context(), true)
 			if err != nil {
 				return err
@@ -293,10 +313,10 @@ func (e *env) groupsCommand() *cobra.Command {
 		},
 	}
 	list.Flags().StringVar(&search, "search", "", "only groups whose name contains `TEXT`")
-	list.Flags().StringVar(&source, "source", "", "only groups that this connector or key owns")
+	list.Flags().StringVar(&source, "source", "", "only groups that the connector or key `NAME` owns")
 	list.Flags().IntVar(&limit, "limit", 100, "list at most `N` groups")
 	show := &cobra.Command{
-		Use: "show GROUP", Short: "Show a group (by displayName, id or externalId) with members and what it grants", Args: cobra.ExactArgs(1),
+		Use: "show GROUP", Short: "Show a group (by displayName, id or externalId) with members and what it grants", Args: oneArg("GROUP"),
 		Example: "  idpsync groups show Engineering",
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := e.open(c.Context(), true)

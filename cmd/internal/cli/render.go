@@ -100,6 +100,20 @@ func valueText(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func durationText(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Millisecond).String()
+}
+
 // summary is the last line of a run's diff.
 func summary(p palette, run *identity.Run) string {
 	var created, updated, removed, conflicts int
@@ -124,7 +138,7 @@ func summary(p palette, run *identity.Run) string {
 	switch {
 	case created+updated+removed > 0:
 		fmt.Fprintf(&b, "%s", p.paint(bold, fmt.Sprintf("%s: %d to add, %d to change, %d to remove.", head, created, updated, removed)))
-	case conflicts > 0:
+	case conflicts > 0 || run.Incomplete != "":
 		fmt.Fprintf(&b, "%s", p.paint(bold, head+": nothing to change."))
 	default:
 		fmt.Fprintf(&b, "%s", p.paint(bold, "No drift: what "+run.Connector+" states is what is held."))
@@ -141,6 +155,8 @@ func summary(p palette, run *identity.Run) string {
 			fmt.Fprintf(&b, ", %d failed", n)
 		}
 		b.WriteByte('.')
+	} else if n := run.Counts.Skipped - conflicts; n > 0 {
+		fmt.Fprintf(&b, " %d skipped.", n)
 	}
 	switch conflicts {
 	case 0:
@@ -152,12 +168,13 @@ func summary(p palette, run *identity.Run) string {
 	if n := run.Counts.Kept; n > 0 {
 		fmt.Fprintf(&b, " %d kept, because reading by id did not confirm the absence.", n)
 	}
-	fmt.Fprintf(&b, " Read %d users, %d groups, %d memberships in %d requests, %s.",
-		run.Counts.Users, run.Counts.Groups, run.Counts.Members, run.Requests, run.Finished.Sub(run.Started).Round(10*time.Millisecond))
+	fmt.Fprintf(&b, " Read %s, %s, %s in %s, %s.",
+		plural(run.Counts.Users, "user"), plural(run.Counts.Groups, "group"), plural(run.Counts.Members, "membership"),
+		plural(int(run.Requests), "request"), durationText(run.Finished.Sub(run.Started)))
 	return b.String()
 }
 
-// printRun prints how a run ended, after its changes.
+// printRun prints how a run ended, after its changes. Why one failed is an error, which others print.
 func printRun(w io.Writer, p palette, run *identity.Run) {
 	if run.Guard != "" {
 		fmt.Fprintln(w, p.paint(yellow, fmt.Sprintf("! held (%s)", run.Guard)))
@@ -165,11 +182,9 @@ func printRun(w io.Writer, p palette, run *identity.Run) {
 	if run.Incomplete != "" {
 		fmt.Fprintln(w, p.paint(yellow, fmt.Sprintf("! partial (%s)", run.Incomplete)))
 	}
-	if run.Error != "" {
-		fmt.Fprintln(w, p.paint(red, fmt.Sprintf("x failed (%s)", run.Error)))
-		return
+	if run.Error == "" {
+		fmt.Fprintln(w, summary(p, run))
 	}
-	fmt.Fprintln(w, summary(p, run))
 }
 
 // changeJSON is a change as `--output json` prints it.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -56,7 +57,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	command, err := root.ExecuteContextC(ctx)
 	var status exitStatus
 	if err != nil && !errors.As(err, &status) {
-		fmt.Fprintln(errs, "Error:", err)
+		e.complain(err)
 		var usage usageError
 		if errors.As(err, &usage) {
 			fmt.Fprintf(errs, "Run '%s --help' for usage.\n", command.CommandPath())
@@ -71,14 +72,15 @@ func (e *env) root() *cobra.Command {
 		Short: "Keep an application's people right: SCIM 2.0 push, Okta pull, drift repair",
 		Long: "idpsync keeps an application's people right. Identity providers push users and groups to it over SCIM 2.0;\n" +
 			"it pulls them on a schedule, compares what they state with what it holds, and repairs the drift.\n" +
-			"It turns group membership into roles on teams and answers who may do what, and why.",
-		Example:           "  idpsync demo --once\n  idpsync plan --config idpsync.yaml\n  idpsync serve",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+			"It turns group membership into roles on teams and answers who may do what, and why.\n\n" +
+			"Data goes to standard output, talk to standard error.\n\n" +
+			"Exit status: 0 done, 1 error, 2 changes present (plan), 3 held by the guard, 4 partial, 5 busy, 64 wrong usage.",
+		Example:       "  idpsync demo --once\n  idpsync plan --config idpsync.yaml\n  idpsync serve",
+		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
-	root.PersistentFlags().StringVar(&e.config, "config", "", "configuration `FILE` (default "+defaultConfig+"; without one, SQLite in this folder)")
-	root.PersistentFlags().StringVar(&e.output, "output", "text", "output `FORMAT`: text or json (one object a line)")
+	root.PersistentFlags().StringVar(&e.config, "config", "", "read the configuration from `FILE` (default "+defaultConfig+"; without one, SQLite in this folder)")
+	root.PersistentFlags().StringVar(&e.output, "output", "text", "print data as `FORMAT`: text, or json with one object a line")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if e.output != "text" && e.output != "json" {
 			return usageError{fmt.Errorf("--output %q: want text or json", e.output)}
@@ -92,6 +94,16 @@ func (e *env) root() *cobra.Command {
 		e.groupsCommand(), e.teamsCommand(), e.adminCommand(), e.keysCommand(), e.checkCommand(), e.migrateCommand(),
 		e.versionCommand(), e.demoCommand(),
 	)
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			completionExamples(c)
+		}
+	}
+	// A command that only groups others is not run by itself, although wrongUsage makes cobra think so.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	wrongUsage(root)
 	return root
 }
@@ -99,8 +111,8 @@ func (e *env) root() *cobra.Command {
 // wrongUsage makes wrong arguments and unknown subcommands usage errors, which have an exit status of their own.
 func wrongUsage(c *cobra.Command) {
 	check := c.Args
-	if check == nil {
-		check = cobra.NoArgs
+	if check == nil || c.HasParent() && c.Parent().Name() == "completion" {
+		check = noArgs
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
@@ -114,16 +126,101 @@ func wrongUsage(c *cobra.Command) {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			text := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				text += "; did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return usageError{errors.New(text)}
+			return usageError{unknownCommand(c, args[0])}
 		}
 	}
 	for _, sub := range c.Commands() {
 		wrongUsage(sub)
 	}
+}
+
+func unknownCommand(parent *cobra.Command, name string) error {
+	text := fmt.Sprintf("unknown command %q for %q", name, parent.CommandPath())
+	if near := parent.SuggestionsFor(name); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New(text)
+}
+
+// noArgs takes no arguments.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// oneArg takes one argument, which the usage line calls what.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s is missing: %s %s", what, c.CommandPath(), what)
+		}
+		return noArgs(c, args[1:])
+	}
+}
+
+// atLeast refuses a number of a flag that is too small.
+func atLeast(flag string, n, least int) error {
+	if n < least {
+		return usageError{fmt.Errorf("--%s %d: want %d or more", flag, n, least)}
+	}
+	return nil
+}
+
+// helpCommand is cobra's, except that it fails where there is nothing to help with.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND...]", Short: "Explain a command", Long: "Explain a command, as --help after it does.",
+		Example: "  idpsync help resync\n  idpsync help keys create", Args: cobra.ArbitraryArgs,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			if at, rest, err := root.Find(args); err == nil && len(rest) == 0 {
+				for _, c := range at.Commands() {
+					if c.IsAvailableCommand() {
+						names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			at := root
+			for _, name := range args {
+				i := slices.IndexFunc(at.Commands(), func(c *cobra.Command) bool { return c.Name() == name })
+				if i < 0 {
+					return usageError{unknownCommand(at, name)}
+				}
+				at = at.Commands()[i]
+			}
+			at.InitDefaultHelpFlag()
+			return at.Help()
+		},
+	}
+}
+
+// completionExamples gives cobra's completion commands what all others have.
+func completionExamples(c *cobra.Command) {
+	c.Example = "  source <(idpsync completion bash)"
+	for _, sub := range c.Commands() {
+		sub.Example = map[string]string{
+			"bash":       "  idpsync completion bash > /etc/bash_completion.d/idpsync",
+			"zsh":        "  idpsync completion zsh > \"${fpath[1]}/_idpsync\"",
+			"fish":       "  idpsync completion fish > ~/.config/fish/completions/idpsync.fish",
+			"powershell": "  idpsync completion powershell | Out-String | Invoke-Expression",
+		}[sub.Name()]
+	}
+}
+
+// complain prints an error; lines that repeat, as those of a driver that tries twice, once.
+func (e *env) complain(err error) {
+	var wrong *configs.Error
+	if errors.As(err, &wrong) && len(wrong.Problems) > 1 {
+		e.say("Error: the configuration has %d problems:", len(wrong.Problems))
+		e.say("%v", err)
+		return
+	}
+	e.say("Error: %s", strings.Join(slices.Compact(strings.Split(err.Error(), "\n")), "\n"))
 }
 
 // load reads the configuration: the named file, else the default one where it exists, else the built-in defaults.
@@ -138,7 +235,8 @@ func (e *env) load() (*configs.Config, error) {
 	return config, err
 }
 
-// open builds the program. quiet keeps everything below warnings out of the log, for commands that print themselves.
+// open builds the program. quiet keeps the log silent, unless the configuration asks for level debug: such a command
+// prints what there is to say itself.
 func (e *env) open(ctx context.Context, quiet bool) (*app.App, error) {
 	config, err := e.load()
 	if err != nil {
@@ -156,11 +254,10 @@ func (e *env) openWith(ctx context.Context, config *configs.Config, quiet bool) 
 }
 
 func (e *env) logger(config *configs.Config, quiet bool) (*slog.Logger, error) {
-	level := config.Log.Level
-	if quiet && level != "debug" {
-		level = "error" // what a command comes to, it prints
+	if quiet && config.Log.Level != "debug" {
+		return slog.New(slog.DiscardHandler), nil
 	}
-	return telemetry.NewLogger(e.err, level, config.Log.Format)
+	return telemetry.NewLogger(e.err, config.Log.Level, config.Log.Format)
 }
 
 // json tells whether data is printed as JSON lines.

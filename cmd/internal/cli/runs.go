@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
@@ -18,7 +21,7 @@ import (
 const defaultLines = 1000
 
 func (e *env) resyncCommand() *cobra.Command {
-	var dryRun, full bool
+	var dryRun bool
 	var lines int
 	c := &cobra.Command{
 		Use:   "resync [CONNECTOR...]",
@@ -30,11 +33,11 @@ func (e *env) resyncCommand() *cobra.Command {
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.completeConnectors,
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.runConnectors(c.Context(), args, dryRun, full, lines)
+			return e.runConnectors(c.Context(), args, dryRun, lines)
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "plan only: print the drift and change nothing (same as idpsync plan)")
-	c.Flags().BoolVar(&full, "full", false, "read everything, even where reading what changed would do")
+	c.Flags().Bool("full", false, "read everything; in this version every run does")
 	c.Flags().IntVar(&lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
 	return c
 }
@@ -50,7 +53,7 @@ func (e *env) planCommand() *cobra.Command {
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.completeConnectors,
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.runConnectors(c.Context(), args, true, true, lines)
+			return e.runConnectors(c.Context(), args, true, lines)
 		},
 	}
 	c.Flags().IntVar(&lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
@@ -70,18 +73,34 @@ func (e *env) completeConnectors(*cobra.Command, []string, string) ([]string, co
 }
 
 // runConnectors runs connectors one after the other and prints each run.
-func (e *env) runConnectors(ctx context.Context, names []string, dryRun, _ bool, lines int) error {
-	a, err := e.open(ctx, true)
+func (e *env) runConnectors(ctx context.Context, names []string, dryRun bool, lines int) error {
+	if err := atLeast("lines", lines, 0); err != nil {
+		return err
+	}
+	config, err := e.load()
+	if err != nil {
+		return err
+	}
+	var once []string
+	for _, name := range names {
+		if err := knownConnector(config, name); err != nil {
+			return err
+		}
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	if len(config.Connectors) == 0 {
+		return errors.New("no connector is configured: add one under `connectors:` (see configs/idpsync.example.yaml)")
+	}
+	a, err := e.openWith(ctx, config, true)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	sources, err := a.Sources(names...)
+	sources, err := a.Sources(once...)
 	if err != nil {
-		return usageError{err}
-	}
-	if len(sources) == 0 {
-		return errors.New("no connector is configured: add one under `connectors:` (see configs/idpsync.example.yaml)")
+		return err
 	}
 	var runs []identity.Run
 	var failures []error
@@ -89,7 +108,7 @@ func (e *env) runConnectors(ctx context.Context, names []string, dryRun, _ bool,
 		run, err := e.runOne(ctx, a, reconcile.Request{Source: source, DryRun: dryRun, Trigger: "cli"}, lines)
 		if err != nil {
 			failures = append(failures, err)
-			e.say("Error: %v", err)
+			e.complain(err)
 			if ctx.Err() != nil {
 				break
 			}
@@ -98,6 +117,21 @@ func (e *env) runConnectors(ctx context.Context, names []string, dryRun, _ bool,
 		runs = append(runs, run)
 	}
 	return asStatus(statusOfRuns(runs, failures))
+}
+
+// knownConnector returns a usage error for a name that the configuration does not have.
+func knownConnector(config *configs.Config, name string) error {
+	var names []string
+	for _, c := range config.Connectors {
+		if c.Name == name {
+			return nil
+		}
+		names = append(names, c.Name)
+	}
+	if names == nil {
+		return usageError{fmt.Errorf("unknown connector %q: the configuration has none", name)}
+	}
+	return usageError{fmt.Errorf("unknown connector %q: the configuration has %s", name, strings.Join(names, ", "))}
 }
 
 func asStatus(status int) error {
@@ -158,6 +192,9 @@ func (e *env) runsCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List runs, the newest first", Example: "  idpsync runs list --limit 5\n  idpsync runs list --connector okta --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := atLeast("limit", limit, 1); err != nil {
+				return err
+			}
 			a, err := e.open(c.Context(), true)
 			if err != nil {
 				return err
@@ -178,7 +215,7 @@ func (e *env) runsCommand() *cobra.Command {
 				}
 				duration := "-"
 				if !run.Finished.IsZero() {
-					duration = run.Finished.Sub(run.Started).Round(10 * time.Millisecond).String()
+					duration = durationText(run.Finished.Sub(run.Started))
 				}
 				status := string(run.Status)
 				if run.DryRun {
@@ -196,9 +233,9 @@ func (e *env) runsCommand() *cobra.Command {
 		},
 	}
 	list.Flags().IntVar(&limit, "limit", 20, "list at most `N` runs")
-	list.Flags().StringVar(&connector, "connector", "", "list runs of one connector only")
+	list.Flags().StringVar(&connector, "connector", "", "list runs of the connector `NAME` only")
 	show := &cobra.Command{
-		Use: "show ID", Short: "Show a run with every change (the beginning of the id is enough)", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show a run with every change (the beginning of the id is enough)", Args: oneArg("ID"),
 		Example: "  idpsync runs show 0199a3f2\n  idpsync runs show 0199a3f2 --output json",
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := e.open(c.Context(), true)
@@ -217,7 +254,11 @@ func (e *env) runsCommand() *cobra.Command {
 				fmt.Fprintf(e.out, "run %s of %s: %s, %s by %s, started %s\nplan %s\n",
 					run.ID, run.Connector, run.Status, run.Kind, run.Trigger, run.Started.Format(time.RFC3339), run.PlanHash)
 			}
-			return e.printJournal(c.Context(), a.Store, &run, 0)
+			if err := e.printJournal(c.Context(), a.Store, &run, 0); err != nil || e.json() || run.Error == "" {
+				return err
+			}
+			fmt.Fprintln(e.out, e.palette().paint(red, "x failed ("+run.Error+")"))
+			return nil
 		},
 	}
 	c.AddCommand(list, show)

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/store"
+)
+
+// CheckItem is one thing that `idpsync check` tried.
+type CheckItem struct {
+	Of     string `json:"of"` // "config", "database", "scim", or a connector's name
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Check tries everything that can be wrong with an installation: role mapping, database, schema, clocks, break glass,
+// connectors. What is wrong with one keeps it from trying nothing but what depends on it.
+func Check(ctx context.Context, config *configs.Config, logger *slog.Logger) []CheckItem {
+	_, err := mapping(config)
+	items := []CheckItem{item("config", "role mapping", err, "understood", "correct `role_mapping` in the configuration")}
+	items = append(items, checkDatabase(ctx, config, logger)...)
+	for i := range config.Connectors {
+		items = append(items, checkConnector(ctx, &config.Connectors[i], logger)...)
+	}
+	return items
+}
+
+// item says what came of a try: detail where it went well, else the error and its remedy.
+func item(of, name string, err error, detail, remedy string) CheckItem {
+	if err == nil {
+		return CheckItem{Of: of, Name: name, OK: true, Detail: detail}
+	}
+	// Drivers like to try twice and to tell it twice.
+	lines := slices.Compact(strings.Split(err.Error(), "\n"))
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(line)
+	}
+	return CheckItem{Of: of, Name: name, Detail: strings.Join(lines, " "), Remedy: remedy}
+}
+
+// mostSkew is how far clocks may be apart.
+const mostSkew = 5 * time.Second
+
+func checkDatabase(ctx context.Context, config *configs.Config, logger *slog.Logger) []CheckItem {
+	const remedy = "check `database` in the configuration, and that the server runs"
+	s, err := store.Open(ctx, config.Database.Reveal())
+	if err != nil {
+		return []CheckItem{item("database", "reachable", err, "", remedy)}
+	}
+	defer s.Close()
+	items := []CheckItem{item("database", "reachable", s.Ping(ctx), s.Dialect(), remedy)}
+	if !items[0].OK {
+		return items
+	}
+	items = append(items, item("database", "schema", schema(ctx, s, logger), "up to date", "run `idpsync migrate`, with the newest program that uses this database"))
+	now, err := s.Now(ctx)
+	skew := time.Since(now).Abs()
+	if err == nil && skew > mostSkew {
+		err = fmt.Errorf("this machine's clock and the database's are %s apart", skew.Round(time.Second))
+	}
+	items = append(items, item("database", "clock", err, fmt.Sprintf("%s apart", skew.Round(time.Millisecond)), "synchronize both clocks (NTP)"))
+	if !items[1].OK {
+		return items
+	}
+	return append(items, checkBreakGlass(ctx, s))
+}
+
+func checkBreakGlass(ctx context.Context, s *store.Store) CheckItem {
+	item := CheckItem{Of: "scim", Name: "break glass", OK: true}
+	admins, err := s.CountLocalAdmins(ctx)
+	switch {
+	case err != nil:
+		item.OK, item.Detail, item.Remedy = false, err.Error(), "see the error"
+	case admins == 0:
+		item.OK, item.Detail = false, "no active local admin on the root team"
+		item.Remedy = "run `idpsync admin create EMAIL`, and keep its password where it is found when the identity provider is down"
+	case admins == 1:
+		item.Detail = "1 active local admin on the root team"
+	default:
+		item.Detail = fmt.Sprintf("%d active local admins on the root team", admins)
+	}
+	return item
+}
+
+func checkConnector(ctx context.Context, c *configs.Connector, logger *slog.Logger) []CheckItem {
+	source, err := source(c, logger)
+	if err != nil {
+		return []CheckItem{item(c.Name, "configuration", err, "", "correct the connector in the configuration")}
+	}
+	report, err := source.Connector.Check(ctx)
+	var items []CheckItem
+	for _, i := range report.Items {
+		items = append(items, CheckItem{Of: c.Name, Name: i.Name, OK: i.OK, Detail: i.Detail, Remedy: i.Remedy})
+	}
+	if err != nil {
+		items = append(items, item(c.Name, "check", err, "", "see the error"))
+	}
+	return items
+}
