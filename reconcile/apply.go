@@ -67,21 +67,45 @@ func (w *work) guard(ctx context.Context) error {
 // verifyParallel is the number of people who are read by id at the same time.
 const verifyParallel = 4
 
-// verify reads everybody again who is about to be deactivated for absence. Only evidence that the person left counts;
-// an error means keep.
+// verify reads everybody again who is about to be deactivated for absence, and every group that is about to be deleted
+// for it. Only evidence that the person left, or that the group is gone, counts; an error means keep.
 func (w *work) verify(ctx context.Context) error {
+	for _, step := range []struct {
+		object identity.Object
+		op     identity.Op
+		read   func(context.Context, string) absence
+	}{
+		{identity.ObjectUser, identity.OpDeactivate, w.userAbsence},
+		{identity.ObjectGroup, identity.OpDelete, w.groupAbsence},
+	} {
+		failures, err := w.verifyAll(ctx, step.object, step.op, step.read)
+		if err != nil {
+			return err
+		}
+		if failures > 0 {
+			w.incomplete(fmt.Sprintf("%d absent %ss could not be read by id and were kept", failures, step.object))
+		}
+		if key := string(step.object) + "." + string(step.op); w.run.Counts.Changes[key] == 0 {
+			delete(w.run.Counts.Changes, key)
+		}
+	}
+	w.run.PlanHash = w.hash.String()
+	return nil
+}
+
+// verifyAll verifies the planned absences of one kind and returns how many could not be.
+func (w *work) verifyAll(ctx context.Context, object identity.Object, op identity.Op, read func(context.Context, string) absence) (failures int, err error) {
 	query := store.ChangeQuery{
-		RunID: w.run.ID, Objects: []identity.Object{identity.ObjectUser}, Ops: []identity.Op{identity.OpDeactivate},
+		RunID: w.run.ID, Objects: []identity.Object{object}, Ops: []identity.Op{op},
 		States: []identity.ChangeState{identity.StatePlanned}, Limit: 500,
 	}
-	failures := 0
 	var mu sync.Mutex
 	for {
 		page, err := w.store.Changes(ctx, query)
 		if err != nil {
-			return err
+			return failures, err
 		}
-		group, ctx2 := errgroup.WithContext(ctx)
+		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(verifyParallel)
 		for i := range page {
 			c := &page[i]
@@ -89,53 +113,73 @@ func (w *work) verify(ctx context.Context) error {
 				continue
 			}
 			group.Go(func() error {
-				state, reason, failed := w.absence(ctx2, c.SourceID)
-				if err := context.Cause(ctx2); err != nil {
+				found := read(ctx, c.SourceID)
+				if err := context.Cause(ctx); err != nil {
 					return err
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if failed {
+				if found.failed {
 					failures++
 				}
-				if state == identity.StateSkipped {
+				state := identity.StatePlanned
+				if found.keep {
+					state = identity.StateSkipped
 					w.hash.Remove(c)
 					w.run.Counts.Kept++
-					w.run.Counts.Changes["user.deactivate"]--
+					w.run.Counts.Changes[string(object)+"."+string(op)]--
 				}
-				return w.store.MarkChange(ctx2, w.run.ID, c.Ord, state, reason)
+				return w.store.MarkChange(ctx, w.run.ID, c.Ord, state, found.reason)
 			})
 		}
 		if err := group.Wait(); err != nil {
-			return err
+			return failures, err
 		}
 		if len(page) < query.Limit {
-			break
+			return failures, nil
 		}
 		query.After = page[len(page)-1].Ord
 	}
-	if failures > 0 {
-		w.incomplete(fmt.Sprintf("%d absent users could not be read by id and were kept", failures))
-	}
-	if w.run.Counts.Changes["user.deactivate"] == 0 {
-		delete(w.run.Counts.Changes, "user.deactivate")
-	}
-	w.run.PlanHash = w.hash.String()
-	return nil
 }
 
-// absence reads one person by id and says whether the absence stands.
-func (w *work) absence(ctx context.Context, sourceID string) (state identity.ChangeState, reason string, failed bool) {
+// absence is what reading by id found out about somebody or something that a listing does not have.
+type absence struct {
+	keep   bool   // no evidence that it is gone
+	failed bool   // it could not be read
+	reason string // for the journal
+}
+
+// unread is the absence of what could not be read.
+func unread(err error) absence {
+	return absence{keep: true, failed: true, reason: "kept: could not be read by id: " + err.Error()}
+}
+
+// userAbsence reads one person by id.
+func (w *work) userAbsence(ctx context.Context, sourceID string) absence {
 	r, err := w.req.Source.Connector.User(ctx, sourceID)
 	switch {
 	case errors.Is(err, connectors.ErrNotFound):
-		return identity.StatePlanned, "absent, not found by id", false
+		return absence{reason: "absent, not found by id"}
 	case err != nil:
-		return identity.StateSkipped, "kept: could not be read by id: " + err.Error(), true
+		return unread(err)
 	case r.Status == identity.StatusGone, r.Status == identity.StatusInactive:
-		return identity.StatePlanned, "absent, " + r.RawStatus + " when read by id", false
+		return absence{reason: "absent, " + r.RawStatus + " when read by id"}
 	}
-	return identity.StateSkipped, fmt.Sprintf("kept: still %s when read by id", r.RawStatus), false
+	return absence{keep: true, reason: fmt.Sprintf("kept: still %s when read by id", r.RawStatus)}
+}
+
+// groupAbsence reads one group by id. Its first page says whether it is there; its members do not matter.
+func (w *work) groupAbsence(ctx context.Context, sourceID string) absence {
+	for _, err := range w.req.Source.Connector.Group(ctx, sourceID) {
+		switch {
+		case errors.Is(err, connectors.ErrNotFound):
+			return absence{reason: "absent, not found by id"}
+		case err != nil:
+			return unread(err)
+		}
+		return absence{keep: true, reason: "kept: still there when read by id"}
+	}
+	return unread(errors.New("the source said nothing"))
 }
 
 // apply carries the plan out, in an order in which everything finds what it refers to: gone groups give their names

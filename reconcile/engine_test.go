@@ -210,7 +210,7 @@ func TestRun_FindsAndRepairsDriftOnBothSides(t *testing.T) {
 
 		// A group that goes takes its team and memberships along, and nobody else.
 		delete(h.source.Groups, "g2")
-		h.wantJournal(h.run(identity.RunDone), "applied group delete Field Sales [displayName: Field Sales -> <nil>] (absent from the source's listing)")
+		h.wantJournal(h.run(identity.RunDone), "applied group delete Field Sales [displayName: Field Sales -> <nil>] (absent, not found by id)")
 		h.wantEmpty()
 		if _, err := s.TeamByName(t.Context(), "Field Sales"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("the team of a gone group: %v, want %v", err, store.ErrNotFound)

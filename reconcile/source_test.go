@@ -19,7 +19,7 @@ type directory struct {
 	Members map[string]map[string]bool   // user ids by group id
 	Fail    map[connectors.Phase]error   // phases that end in an error before their last page
 	Hidden  map[string]bool              // users that the listing leaves out, though they are there
-	Broken  map[string]error             // users who cannot be read by id
+	Broken  map[string]error             // users and groups that cannot be read by id
 	OnPage  func(phase connectors.Phase) // called before each page is handed out
 	PerPage int                          // records on a page; default 3
 	Reads   []string                     // ids that were read one by one
@@ -142,6 +142,9 @@ func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Pag
 		} else {
 			p := connectors.Page{Phase: connectors.PhaseGroups, Complete: true}
 			for _, id := range slices.Sorted(maps.Keys(d.Groups)) {
+				if d.Hidden[id] {
+					continue
+				}
 				p.Groups = append(p.Groups, identity.GroupRecord{SourceID: id, DisplayName: d.Groups[id], ExternalID: id, ReadAt: d.now()})
 			}
 			if !give(p) {
@@ -152,7 +155,7 @@ func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Pag
 			yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseMembers, Err: err})
 			return
 		}
-		groups := slices.Sorted(maps.Keys(d.Groups))
+		groups := slices.DeleteFunc(slices.Sorted(maps.Keys(d.Groups)), func(id string) bool { return d.Hidden[id] })
 		if len(groups) == 0 {
 			give(connectors.Page{Phase: connectors.PhaseMembers, Complete: true})
 		}
@@ -186,6 +189,16 @@ func (d *directory) User(_ context.Context, id string) (identity.Record, error) 
 	return d.record(id, d.now()), nil
 }
 
-func (d *directory) Group(context.Context, string) iter.Seq2[connectors.Page, error] {
-	return func(yield func(connectors.Page, error) bool) { yield(connectors.Page{}, connectors.ErrNotFound) }
+func (d *directory) Group(_ context.Context, id string) iter.Seq2[connectors.Page, error] {
+	return func(yield func(connectors.Page, error) bool) {
+		name, there := d.Groups[id]
+		switch err := d.Broken[id]; {
+		case err != nil:
+			yield(connectors.Page{}, err)
+		case !there:
+			yield(connectors.Page{}, fmt.Errorf("group %s: %w", id, connectors.ErrNotFound))
+		default:
+			yield(connectors.Page{Phase: connectors.PhaseGroups, Groups: []identity.GroupRecord{{SourceID: id, DisplayName: name}}, Complete: true}, nil)
+		}
+	}
 }

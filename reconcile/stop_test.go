@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,4 +100,22 @@ func TestRun_InterruptedRunLeavesNothingSpooled(t *testing.T) {
 			t.Errorf("%d spooled members are left (%v), want those of the run that is going", left, err)
 		}
 	})
+}
+
+func TestRun_AbsentGroupsAreVerifiedById(t *testing.T) {
+	t.Parallel()
+	h := open(t, storetest.SQLite(t))
+	h.small()
+	h.source.Groups["g3"], h.source.Groups["g4"] = "Legal", "Design"
+	h.run(identity.RunDone)
+	h.source.Hidden["g1"] = true  // still there: the listing was wrong
+	delete(h.source.Groups, "g3") // deleted
+	h.source.Hidden["g4"] = true  // cannot be read
+	h.source.Broken["g4"] = errors.New("status 503")
+	run := h.run(identity.RunPartial)
+	h.wantJournal(run,
+		"skipped group delete Engineering [displayName: Engineering -> <nil>] (kept: still there when read by id)",
+		"applied group delete Legal [displayName: Legal -> <nil>] (absent, not found by id)",
+		"skipped group delete Design [displayName: Design -> <nil>] (kept: could not be read by id: status 503)",
+	)
 }

@@ -263,6 +263,16 @@ func TestLostNextLinksShow(t *testing.T) {
 			t.Errorf("Full = %v, complete %v, want users incomplete", s.Err, s.Complete)
 		}
 	})
+	t.Run("of one page of one group's members", func(t *testing.T) {
+		t.Parallel()
+		tenant, o := organizationOfPages(t, false)
+		tenant.Inject(oktatest.Fault{Kind: oktatest.NoNext, Endpoint: oktatest.ListMembers, Nth: 2})
+		s := collect(connect(t, o).Full(t.Context(), ""))
+		var e *connectors.IncompleteError
+		if !errors.As(s.Err, &e) || e.Phase != connectors.PhaseMembers || s.Complete[connectors.PhaseMembers] || !s.Complete[connectors.PhaseUsers] {
+			t.Errorf("Full = %v, complete %v, want members incomplete", s.Err, s.Complete)
+		}
+	})
 	t.Run("of a single group", func(t *testing.T) {
 		t.Parallel()
 		tenant, o := organizationOfPages(t, false)

@@ -166,7 +166,9 @@ func (c *Connector) Group(ctx context.Context, id string) iter.Seq2[connectors.P
 		}
 		var held []connectors.Page // the last page waits for the proof
 		stopped := false
-		e, err := c.eachMember(ctx, g.SourceID, func(page page, m identity.MemberRecord, _ []bool) error {
+		counted := 0
+		e, err := c.eachMember(ctx, g.SourceID, c.pages.Members, func(page page, m identity.MemberRecord, _ []bool) error {
+			counted += len(m.UserIDs)
 			out := connectors.Page{Phase: connectors.PhaseMembers, Members: []identity.MemberRecord{m}, Complete: page.next == ""}
 			if out.Complete {
 				held = append(held, out)
@@ -181,8 +183,8 @@ func (c *Connector) Group(ctx context.Context, id string) iter.Seq2[connectors.P
 		if stopped {
 			return
 		}
-		if err == nil && e.full && !e.next {
-			err = c.probe(ctx, e)
+		if err == nil && e.full {
+			err = c.recount(ctx, g.SourceID, counted)
 		}
 		if err != nil {
 			yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseMembers, Err: fmt.Errorf("group %s: %w", g.SourceID, err)})

@@ -228,10 +228,15 @@ func (p *pull) listGroups(ctx context.Context, assigned map[string]bool, queue c
 // members reads the members of one group. A group that vanished meanwhile is not an empty one: its phase is
 // incomplete, and the next pull will not list it.
 func (p *pull) members(ctx context.Context, groupID string) error {
-	e, err := p.eachMember(ctx, groupID, func(page page, m identity.MemberRecord, gone []bool) error {
+	counted := 0
+	e, err := p.eachMember(ctx, groupID, p.pages.Members, func(page page, m identity.MemberRecord, gone []bool) error {
+		counted += len(m.UserIDs)
 		p.roster.addMembers(m.UserIDs, gone)
 		return p.addMembers(ctx, m)
 	})
+	if err == nil && e.full {
+		err = p.recount(ctx, groupID, counted)
+	}
 	if err != nil {
 		return p.fail(ctx, connectors.PhaseMembers, fmt.Errorf("group %s: %w", groupID, err))
 	}
@@ -239,10 +244,27 @@ func (p *pull) members(ctx context.Context, groupID string) error {
 	return nil
 }
 
-// eachMember reads the pages of one group's members. A user whom drifting pages show twice is stated once.
-func (c *Connector) eachMember(ctx context.Context, groupID string, use func(page, identity.MemberRecord, []bool) error) (end, error) {
+// recount lists a group's members again, in pages of another size, after a listing that ended on an exactly full page: a
+// next link may have been lost there, and whoever came behind it must not be taken for gone.
+func (c *Connector) recount(ctx context.Context, groupID string, counted int) error {
+	if c.pages.Members < 2 {
+		return nil
+	}
+	again := 0
+	_, err := c.eachMember(ctx, groupID, c.pages.Members-1, func(_ page, m identity.MemberRecord, _ []bool) error {
+		again += len(m.UserIDs)
+		return nil
+	})
+	if err == nil && again != counted {
+		err = fmt.Errorf("%d members were listed, and %d when listed again: a next link was lost, or members moved meanwhile", counted, again)
+	}
+	return err
+}
+
+// eachMember reads the pages, of a size, of one group's members. A user whom drifting pages show twice is stated once.
+func (c *Connector) eachMember(ctx context.Context, groupID string, size int, use func(page, identity.MemberRecord, []bool) error) (end, error) {
 	var stated distinct
-	l := list(endpointMembers, "/api/v1/groups/"+groupID+"/users", c.pages.Members)
+	l := list(endpointMembers, "/api/v1/groups/"+groupID+"/users", size)
 	return c.each(ctx, l, func(page page) (int, error) {
 		ids, gone, err := decodeIDs(page.Body)
 		if err != nil {
