@@ -240,10 +240,15 @@ func (a *Applier) CreateAdmin(ctx context.Context, by identity.Actor, email, pas
 	return u, err
 }
 
-// CreateKey stores a new API key. The hash is of the secret, which is nowhere else.
+// CreateKey stores a new API key. The hash is of the secret, which is nowhere else. An owner who is not there, or
+// deleted, is store.ErrNotFound.
 func (a *Applier) CreateKey(ctx context.Context, by identity.Actor, k store.Key) error {
 	return a.inTx(ctx, by, func(c *change) error {
-		c.event(identity.Event{Type: identity.EventKeyCreated, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + k.UserName})
+		owner, err := c.lockLive(ctx, k.UserID, 0)
+		if err != nil {
+			return err
+		}
+		c.event(identity.Event{Type: identity.EventKeyCreated, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + owner.UserName})
 		return c.tx.InsertKey(ctx, k)
 	})
 }
