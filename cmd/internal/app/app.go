@@ -71,6 +71,9 @@ func New(ctx context.Context, config *configs.Config, logger *slog.Logger) (*App
 }
 
 func (a *App) build(ctx context.Context) error {
+	if err := a.Store.Ping(ctx); err != nil {
+		return err
+	}
 	if err := schema(ctx, a.Store, a.Logger); err != nil {
 		return err
 	}

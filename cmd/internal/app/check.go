@@ -38,12 +38,13 @@ func item(of, name string, err error, detail, remedy string) CheckItem {
 	if err == nil {
 		return CheckItem{Of: of, Name: name, OK: true, Detail: detail}
 	}
-	// Drivers like to try twice and to tell it twice.
-	lines := slices.Compact(strings.Split(err.Error(), "\n"))
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(line)
-	}
-	return CheckItem{Of: of, Name: name, Detail: strings.Join(lines, " "), Remedy: remedy}
+	return CheckItem{Of: of, Name: name, Detail: ErrorText(err), Remedy: remedy}
+}
+
+// ErrorText returns an error's text for people. PostgreSQL's driver, which tries every address with and without TLS,
+// tells each try on a line of its own that begins with a tab: those go on one line, and what repeats goes.
+func ErrorText(err error) string {
+	return strings.ReplaceAll(strings.Join(slices.Compact(strings.Split(err.Error(), "\n")), "\n"), "\n\t", " ")
 }
 
 // mostSkew is how far clocks may be apart.

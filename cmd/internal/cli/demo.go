@@ -65,6 +65,8 @@ func (e *env) demo(ctx context.Context, once bool, dir, listen string, people, g
 			return err
 		}
 		defer os.RemoveAll(dir)
+	} else if dir, err = filepath.Abs(dir); err != nil {
+		return err
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

@@ -4,8 +4,13 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/idpsync/idpsync/cmd/internal/cli"
 )
 
+// TestMain makes the test binary the program itself where it is called idpsync: scripts and tests find it in PATH.
 func TestMain(m *testing.M) {
 	if url := os.Getenv(fetchURL); url != "" {
 		if err := fetch(url, os.Getenv(fetchCA)); err != nil {
@@ -14,5 +19,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){
+		"idpsync": func() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
 }

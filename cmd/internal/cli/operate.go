@@ -23,7 +23,8 @@ func (e *env) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the SCIM endpoint, the scheduler and the probes in one process",
 		Long: "Run the SCIM 2.0 endpoint (/scim/v2), the scheduled pulls, /healthz, /readyz and /metrics, until SIGINT or\n" +
-			"SIGTERM; then finish what is going. Several processes may serve one PostgreSQL.",
+			"SIGTERM; then let requests finish and stop the runs that are going: the next start repairs what they left.\n" +
+			"Several processes may serve one PostgreSQL.",
 		Example: "  idpsync serve\n  idpsync serve --config /etc/idpsync/idpsync.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := e.open(c.Context(), false)

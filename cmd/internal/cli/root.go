@@ -136,6 +136,7 @@ func wrongUsage(c *cobra.Command) {
 
 func unknownCommand(parent *cobra.Command, name string) error {
 	text := fmt.Sprintf("unknown command %q for %q", name, parent.CommandPath())
+	parent.SuggestionsMinimumDistance = 2
 	if near := parent.SuggestionsFor(name); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
@@ -212,7 +213,7 @@ func completionExamples(c *cobra.Command) {
 	}
 }
 
-// complain prints an error; lines that repeat, as those of a driver that tries twice, once.
+// complain prints an error.
 func (e *env) complain(err error) {
 	var wrong *configs.Error
 	if errors.As(err, &wrong) && len(wrong.Problems) > 1 {
@@ -220,7 +221,7 @@ func (e *env) complain(err error) {
 		e.say("%v", err)
 		return
 	}
-	e.say("Error: %s", strings.Join(slices.Compact(strings.Split(err.Error(), "\n")), "\n"))
+	e.say("Error: %s", app.ErrorText(err))
 }
 
 // load reads the configuration: the named file, else the default one where it exists, else the built-in defaults.

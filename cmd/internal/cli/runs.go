@@ -27,8 +27,9 @@ func (e *env) resyncCommand() *cobra.Command {
 		Use:   "resync [CONNECTOR...]",
 		Short: "Pull, compare and repair now",
 		Long: "Pull the named connectors, or all, compare what they state with what is held, and repair the drift.\n\n" +
-			"Exit status: 0 done and no drift left, 1 error, 3 removals held by the guard, 4 partial (the pull was not\n" +
-			"proven complete, a change failed, or a conflict needs an operator), 5 another run of the connector is going.",
+			"Exit status: 0 done and no drift left, 1 error, 2 changes present (--dry-run, or a connector in mode report),\n" +
+			"3 removals held by the guard, 4 partial (the pull was not proven complete, a change failed, or drift is left that\n" +
+			"needs an operator), 5 another run of the connector is going.",
 		Example:           "  idpsync resync\n  idpsync resync okta --dry-run\n  idpsync resync --output json | jq 'select(.type==\"run\")'",
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.completeConnectors,
