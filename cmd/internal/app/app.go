@@ -164,8 +164,11 @@ func (a *App) Sources(names ...string) ([]reconcile.Source, error) {
 	return chosen, nil
 }
 
-// ErrNoUser says that an operator named nobody.
-var ErrNoUser = errors.New("no such user")
+// Errors of FindUser and FindGroup: there is nothing of that name, or there are several.
+var (
+	ErrNoUser  = errors.New("no such user")
+	ErrNoGroup = errors.New("no such group")
+)
 
 // FindUser returns whom an operator means: by id, userName or externalId.
 func (a *App) FindUser(ctx context.Context, name string) (identity.User, error) {
@@ -200,7 +203,7 @@ func (a *App) FindGroup(ctx context.Context, name string) (identity.Group, error
 		return g, err
 	}
 	if len(groups) != 1 {
-		return g, fmt.Errorf("no such group: %s (by id, displayName or externalId)", name)
+		return g, fmt.Errorf("%w: %s (by id, displayName or externalId)", ErrNoGroup, name)
 	}
 	return groups[0], nil
 }

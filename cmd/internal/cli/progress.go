@@ -22,7 +22,7 @@ func newBar(w io.Writer, name string) *bar {
 	if isTerminal(w) {
 		b.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetDescription(name), progressbar.OptionSetWidth(24), progressbar.OptionThrottle(80*time.Millisecond),
-			progressbar.OptionSpinnerType(14), progressbar.OptionShowCount())
+			progressbar.OptionSpinnerType(14))
 	}
 	return b
 }
@@ -38,11 +38,12 @@ func (b *bar) update(p reconcile.Progress) {
 	}
 	if p.Total > 0 {
 		b.bar.ChangeMax(p.Total)
-		b.bar.Describe(fmt.Sprintf("%s: %s", b.name, p.Phase))
+		b.bar.Describe(fmt.Sprintf("%s: %s  %d of %d", b.name, p.Phase, p.Done, p.Total))
 		_ = b.bar.Set(p.Done)
 		return
 	}
-	b.bar.Describe(fmt.Sprintf("%s: %s  %d users, %d groups, %d memberships", b.name, p.Phase, p.Users, p.Groups, p.Members))
+	b.bar.Describe(fmt.Sprintf("%s: %s  %s, %s, %s", b.name, p.Phase,
+		plural(p.Users, "user"), plural(p.Groups, "group"), plural(p.Members, "membership")))
 	_ = b.bar.Set(p.Users + p.Groups + p.Members)
 }
 

@@ -363,3 +363,23 @@ func TestDemo_ServesUntilInterrupted(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// TestResync_Interrupted: Ctrl-C ends a resync soon, says so, and leaves no lease behind.
+func TestResync_Interrupted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "")
+	h.tenant.Fill(30, 4, 60)
+	h.tenant.Inject(oktatest.Fault{Kind: oktatest.Slow, Endpoint: oktatest.ListMembers, Times: -1, Delay: time.Minute})
+	dir, env := furnished(t, h, configuration)
+	p := start(t, dir, env, "resync")
+	await(t, "a run in the middle of its pull", func() bool { return h.tenant.Requests(oktatest.ListMembers) > 0 })
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	p.exits(1)
+	if errs := p.errs(); !strings.HasPrefix(errs, "Error: run okta: ") || !strings.Contains(errs, "interrupt") || strings.Count(errs, "\n") != 1 {
+		t.Errorf("standard error: %s, want one line that says that it was interrupted", errs)
+	}
+	h.tenant.Behave()
+	output(t, dir, env, "resync") // exits 0
+}
