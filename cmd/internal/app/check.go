@@ -94,7 +94,11 @@ func checkBreakGlass(ctx context.Context, s *store.Store) CheckItem {
 func checkConnector(ctx context.Context, c *configs.Connector, logger *slog.Logger) []CheckItem {
 	source, err := source(c, logger)
 	if err != nil {
-		return []CheckItem{item(c.Name, "configuration", err, "", "correct the connector in the configuration")}
+		what, remedy, told := strings.Cut(err.Error(), "; ") // as configs' problems do
+		if !told {
+			remedy = "correct the connector in the configuration"
+		}
+		return []CheckItem{{Of: c.Name, Name: "configuration", Detail: what, Remedy: remedy}}
 	}
 	report, err := source.Connector.Check(ctx)
 	var items []CheckItem

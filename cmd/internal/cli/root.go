@@ -154,7 +154,7 @@ func noArgs(_ *cobra.Command, args []string) error {
 // oneArg takes one argument, which the usage line calls what.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
+		if len(args) == 0 || args[0] == "" {
 			return fmt.Errorf("%s is missing: %s %s", what, c.CommandPath(), what)
 		}
 		return noArgs(c, args[1:])
