@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestHelp walks all commands: each has an example that is one of its own, and says what its special exit statuses mean.
+// TestHelp walks all commands: each has an example that is one of its own, and says what its special exit statuses
+// mean.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	statuses := map[string][]string{

@@ -71,12 +71,13 @@ func changeLine(p palette, c *identity.Change) string {
 func fieldText(c *identity.Change) string {
 	switch {
 	case c.Object == identity.ObjectMember, c.Object == identity.ObjectGrant:
-		for _, f := range c.Fields {
-			if f.After != nil {
-				return fmt.Sprint(f.After)
-			}
-			return fmt.Sprint(f.Before)
+		if len(c.Fields) == 0 {
+			return ""
 		}
+		if after := c.Fields[0].After; after != nil {
+			return fmt.Sprint(after)
+		}
+		return fmt.Sprint(c.Fields[0].Before)
 	case c.Op == identity.OpCreate, c.Op.Removal():
 		return ""
 	}
