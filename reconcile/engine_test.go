@@ -146,6 +146,14 @@ func TestRun_CreatesAndThenPlansNothing(t *testing.T) {
 		if run.Counts.Applied != 8 {
 			t.Errorf("applied %d, want 8", run.Counts.Applied)
 		}
+		for c, err := range reconcile.Changes(t.Context(), s, run.ID) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Object == identity.ObjectUser && c.ID != h.user(c.Name).ID {
+				t.Errorf("the journal has %s created as %q, want %q", c.Name, c.ID, h.user(c.Name).ID)
+			}
+		}
 		h.wantEmpty()
 		ana := h.user("ana@acme.test")
 		grants, err := s.EffectiveGrants(t.Context(), ana.ID)

@@ -232,9 +232,21 @@ func (w *work) page(ctx context.Context, page connectors.Page) error {
 // users compares a page of records.
 func (w *work) users(ctx context.Context, records []identity.Record) error {
 	w.run.Counts.Users += len(records)
-	ids := make([]string, len(records))
+	ids, digests := make([]string, len(records)), make([]identity.Fingerprint, len(records))
 	for i := range records {
-		ids[i] = records[i].SourceID
+		ids[i], digests[i] = records[i].SourceID, records[i].Fingerprint()
+	}
+	if w.tally.Users.Held > 0 {
+		agreeing, err := w.store.AgreeingUsers(ctx, w.run.Connector, ids, digests)
+		if err != nil {
+			return err
+		}
+		for _, seq := range agreeing {
+			w.seen.set(seq)
+		}
+		if len(agreeing) == len(records) {
+			return nil // what nearly every page of nearly every run comes to
+		}
 	}
 	var s plan.UserSnapshot
 	var err error
@@ -245,9 +257,6 @@ func (w *work) users(ctx context.Context, records []identity.Record) error {
 		w.seen.set(h.Seq)
 	}
 	whole, unknown, names := plan.Unsettled(records, s.Held)
-	if len(whole) == 0 && len(unknown) == 0 {
-		return nil // what nearly every page of nearly every run comes to
-	}
 	if len(whole) > 0 {
 		if s.Users, err = w.store.UsersByID(ctx, whole); err != nil {
 			return err
@@ -473,24 +482,22 @@ func (w *work) planAbsent(ctx context.Context) error {
 	const page = 5000
 	if w.complete[connectors.PhaseUsers] {
 		for after := int64(0); ; {
-			owned, err := w.store.OwnedUsers(ctx, w.run.Connector, after, page)
+			owned, err := w.store.OwnedSeqs(ctx, w.run.Connector, after, page)
 			if err != nil {
 				return err
 			}
-			for _, h := range owned {
-				if h.SourceID == "" || w.seen.has(h.Seq) {
+			for _, seq := range owned {
+				if w.seen.has(seq) {
 					continue
 				}
-				c := plan.Absent(h)
-				c.ReadAt = w.run.Started
-				if err := w.add(ctx, c); err != nil {
+				if err := w.absent(ctx, seq); err != nil {
 					return err
 				}
 			}
 			if len(owned) < page {
 				break
 			}
-			after = owned[len(owned)-1].Seq
+			after = owned[len(owned)-1]
 		}
 	} else if err := w.withdraw(ctx, identity.ObjectUser, &w.tally.Users); err != nil {
 		return err
@@ -552,6 +559,17 @@ func (w *work) withdraw(ctx context.Context, object identity.Object, count *plan
 	return err
 }
 
+// absent plans the deactivation of the active user with a Seq, unless the user is not the source's any more.
+func (w *work) absent(ctx context.Context, seq int64) error {
+	users, err := w.store.OwnedUsers(ctx, w.run.Connector, seq-1, 1)
+	if err != nil || len(users) == 0 || users[0].Seq != seq || users[0].SourceID == "" {
+		return err
+	}
+	c := plan.Absent(users[0])
+	c.ReadAt = w.run.Started
+	return w.add(ctx, c)
+}
+
 // planGrants compares what the connector's groups grant with what the role mapping says.
 func (w *work) planGrants(ctx context.Context) error {
 	const page = 500
@@ -568,13 +586,21 @@ func (w *work) planGrants(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		ids := make([]string, len(owned))
+		for i := range owned {
+			ids[i] = owned[i].ID
+		}
+		held, err := w.store.GroupGrants(ctx, ids)
+		if err != nil {
+			return err
+		}
 		for i := range owned {
 			g := &owned[i]
 			stated := w.groups[g.SourceID]
 			if stated == nil || stated.planned {
 				continue // a group that changes gets its grants with the change
 			}
-			if err := w.groupGrants(ctx, g, names[g.TeamID]); err != nil {
+			if err := w.groupGrants(ctx, g, names[g.TeamID], held[g.ID]); err != nil {
 				return err
 			}
 		}

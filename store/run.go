@@ -222,6 +222,26 @@ func (tx *Tx) MarkApplied(ctx context.Context, runID string, ords []int64) error
 	return err
 }
 
+// MarkCreated notes the ids that creates of the journal led to, by Ord.
+func (tx *Tx) MarkCreated(ctx context.Context, runID string, ids map[int64]string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	from, key := "json_each(?)", "CAST(made.key AS integer)"
+	if tx.d.postgres() {
+		from, key = "jsonb_each_text(CAST(? AS jsonb))", "CAST(made.key AS bigint)"
+	}
+	_, err = tx.exec(ctx, "UPDATE run_changes SET object_id = made.value FROM "+from+" AS made WHERE run_id = ? AND ord = "+key, string(b), runID)
+	if err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	return nil
+}
+
 // StageChanges marks the planned removals of one kind of object as held by the guard and returns how many they are.
 func (r reader) StageChanges(ctx context.Context, runID string, object identity.Object) (int, error) {
 	n, err := r.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND object = ? AND state = ? AND op IN (?, ?, ?)",

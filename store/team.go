@@ -165,7 +165,7 @@ func (r reader) EffectiveGrants(ctx context.Context, userID string) ([]identity.
 		"JOIN groups g ON g.id = m.group_id JOIN group_grants gg ON gg.group_id = g.id JOIN teams t ON t.id = gg.team_id "+
 		"WHERE m.user_id = ? UNION ALL "+
 		"SELECT d.user_id, d.team_id, t.name, t.name_key, d.role, d.kind, d.source_id, '' FROM grants d "+
-		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_id", userID, userID).Scan(&rows).Error
+		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_name, source_id", userID, userID).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)
 	}

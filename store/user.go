@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -340,6 +341,52 @@ func (r reader) HeldUsers(ctx context.Context, source string, sourceIDs []string
 	return held, nil
 }
 
+// AgreeingUsers returns the Seq of every user of a source whose fingerprint is the one given with its id. The lists are
+// of the same length. It is HeldUsers for whoever expects that nothing differs: the database compares, and answers in
+// one row.
+func (r reader) AgreeingUsers(ctx context.Context, source string, sourceIDs []string, digests []identity.Fingerprint) ([]int64, error) {
+	seqs := make([]int64, 0, len(sourceIDs))
+	if !r.d.postgres() {
+		held, err := r.HeldUsers(ctx, source, sourceIDs)
+		if err != nil {
+			return nil, err
+		}
+		for i, id := range sourceIDs {
+			if h, ok := held[id]; ok && h.Fingerprint == digests[i] {
+				seqs = append(seqs, h.Seq)
+			}
+		}
+		return seqs, nil
+	}
+	texts := make([]string, len(digests))
+	for i, digest := range digests {
+		texts[i] = `\x` + digest.String()
+	}
+	for _, id := range sourceIDs {
+		if !holdable(id) {
+			return nil, nil // the lists must stay in step: let the caller look closer
+		}
+	}
+	var list string
+	err := r.raw(ctx, "SELECT coalesce(string_agg(CAST(found.seq AS text), ','), '') FROM unnest(?::text[], ?::bytea[]) AS wanted (id, digest) "+
+		"CROSS JOIN LATERAL (SELECT seq, fingerprint FROM users WHERE source = ? AND source_id <> '' AND source_id = wanted.id OFFSET 0) found "+
+		"WHERE found.fingerprint = wanted.digest", r.d.list(sourceIDs), r.d.list(texts), source).Row().Scan(&list)
+	if err != nil {
+		return nil, fmt.Errorf("compare users: %w", err)
+	}
+	for part := range strings.SplitSeq(list, ",") {
+		if part == "" {
+			continue
+		}
+		seq, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("compare users: %w", err)
+		}
+		seqs = append(seqs, seq)
+	}
+	return seqs, nil
+}
+
 func (row heldRow) held() identity.HeldUser {
 	return identity.HeldUser{
 		ID: row.ID, Seq: row.Seq, SourceID: row.SourceID, UserName: row.UserName, Active: row.Active,
@@ -360,6 +407,28 @@ func (r reader) OwnedUsers(ctx context.Context, source string, after int64, limi
 		held[i] = row.held()
 	}
 	return held, nil
+}
+
+// OwnedSeqs returns the Seq of the active users that a source owns, after a Seq, at most limit of them, in order. It is
+// what OwnedUsers finds, for whoever knows nearly all of them already.
+func (r reader) OwnedSeqs(ctx context.Context, source string, after int64, limit int) ([]int64, error) {
+	rows, err := r.raw(ctx, "SELECT seq FROM users WHERE source = ? AND active AND seq > ? ORDER BY seq LIMIT ?", source, after, limit).Rows()
+	if err != nil {
+		return nil, fmt.Errorf("read owned users: %w", err)
+	}
+	defer rows.Close()
+	seqs := make([]int64, 0, limit)
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, fmt.Errorf("read owned users: %w", err)
+		}
+		seqs = append(seqs, seq)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read owned users: %w", err)
+	}
+	return seqs, nil
 }
 
 // CountOwnedUsers returns the number of active users that a source owns.

@@ -112,7 +112,7 @@ func (a *Applier) applyTogether(ctx context.Context, b Batch) ([]Outcome, error)
 		}
 		return a.within(ctx, tx, b.By, func(c *change) error {
 			outcomes = make([]Outcome, len(b.Changes))
-			p := &pull{change: c, source: b.Source, changes: b.Changes, outcomes: outcomes}
+			p := &pull{change: c, source: b.Source, changes: b.Changes, outcomes: outcomes, made: map[int64]string{}}
 			for _, step := range []func(context.Context) error{p.users, p.groups, p.members, p.grants} {
 				if err := step(ctx); err != nil {
 					return err
@@ -130,6 +130,7 @@ type pull struct {
 	source   string
 	changes  []identity.Change
 	outcomes []Outcome
+	made     map[int64]string // ids of what was created, by the change's Ord
 }
 
 func (p *pull) skip(i int, reason string) { p.outcomes[i] = Outcome{identity.StateSkipped, reason} }
@@ -154,7 +155,10 @@ func (p *pull) mark(ctx context.Context) error {
 	if len(applied) == 0 {
 		return nil
 	}
-	return p.tx.MarkApplied(ctx, p.changes[0].RunID, applied)
+	if err := p.tx.MarkApplied(ctx, p.changes[0].RunID, applied); err != nil {
+		return err
+	}
+	return p.tx.MarkCreated(ctx, p.changes[0].RunID, p.made)
 }
 
 // overtaken says why a change must not be applied to a row as it is now, or "".
@@ -222,6 +226,7 @@ func (p *pull) writeUsers(ctx context.Context, held map[string]identity.User) er
 		}
 		if before == nil {
 			fresh = append(fresh, after)
+			p.made[c.Ord] = after.ID
 		} else if err := p.tx.UpdateUser(ctx, &after, before.Version); err != nil {
 			return err
 		}
@@ -291,6 +296,7 @@ func (p *pull) groups(ctx context.Context) error {
 			if err := p.insertGroup(ctx, &g, c.Reason); err != nil {
 				return err
 			}
+			p.made[c.Ord] = g.ID
 			p.applied(i)
 			continue
 		}

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -288,6 +290,23 @@ func heldUsers(f *fixture) {
 			f.Errorf("ResolveUsers()[%q] = %q, want %q", id, resolved[id], held.ID)
 		}
 	}
+	var ids []string
+	var digests []identity.Fingerprint
+	var agreeing []int64
+	for i, id := range slices.Sorted(maps.Keys(want)) {
+		held := want[id]
+		ids, digests = append(ids, id), append(digests, held.Fingerprint)
+		if i%3 == 0 || held.Fingerprint.IsZero() {
+			digests[len(digests)-1] = identity.Fingerprint{0xee} // differs, or is not known
+			continue
+		}
+		agreeing = append(agreeing, held.Seq)
+	}
+	seqs, err := f.s.AgreeingUsers(f.ctx, "okta", append(ids, "nobody"), append(digests, identity.Fingerprint{1}))
+	f.check(err)
+	slices.Sort(seqs)
+	slices.Sort(agreeing)
+	f.equal("AgreeingUsers", seqs, agreeing)
 	got, err = f.s.HeldUsers(f.ctx, "okta", nil)
 	f.check(err)
 	f.equal("HeldUsers of nobody", got, map[string]identity.HeldUser{})
@@ -303,6 +322,7 @@ func ownedUsers(f *fixture) {
 		}
 	}
 	var got []string
+	var wantSeqs []int64
 	for after := int64(0); ; {
 		page, err := f.s.OwnedUsers(f.ctx, "okta", after, 5)
 		f.check(err)
@@ -310,11 +330,22 @@ func ownedUsers(f *fixture) {
 			break
 		}
 		for _, held := range page {
-			got = append(got, held.ID)
+			got, wantSeqs = append(got, held.ID), append(wantSeqs, held.Seq)
 			after = held.Seq
 		}
 	}
 	f.equal("OwnedUsers", got, want)
+	var seqs []int64
+	for after := int64(0); ; {
+		page, err := f.s.OwnedSeqs(f.ctx, "okta", after, 2)
+		f.check(err)
+		seqs = append(seqs, page...)
+		if len(page) < 2 {
+			break
+		}
+		after = page[1]
+	}
+	f.equal("OwnedSeqs", seqs, wantSeqs)
 	n, err := f.s.CountOwnedUsers(f.ctx, "okta")
 	f.check(err)
 	if n != len(want) {

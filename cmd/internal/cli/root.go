@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,6 +41,9 @@ type env struct {
 // Main runs the command line and returns the exit status. It ends when the command does, or soon after SIGINT or
 // SIGTERM.
 func Main(args []string, in io.Reader, out, errs io.Writer) int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // a pull's heap is small and its garbage is not: memory for a third less collecting
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal kills
