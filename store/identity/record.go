@@ -68,7 +68,7 @@ func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 // Fingerprint digests the record. Two records have the same one exactly when they state the same (SHA-256, first
 // 16 bytes); RawStatus and ReadAt do not count.
 func (r *Record) Fingerprint() Fingerprint {
-	var stack [1024]byte
+	var stack [2048]byte
 	b := stack[:0]
 	b = appendField(b, r.SourceID)
 	b = appendField(b, r.UserName)
@@ -76,10 +76,7 @@ func (r *Record) Fingerprint() Fingerprint {
 	b = appendField(b, string(r.Status))
 	for i := range r.Attributes {
 		s := &r.Attributes[i]
-		b = appendField(b, s.Path.Schema)
-		b = appendField(b, s.Path.Attr)
-		b = appendField(b, s.Path.Type)
-		b = appendField(b, s.Path.Sub)
+		b = appendPath(b, &s.Path)
 		b = appendValue(b, s.Value)
 	}
 	sum := sha256.Sum256(b)
@@ -94,6 +91,17 @@ func (r *GroupRecord) Fingerprint() Fingerprint {
 	b = appendField(b, r.ExternalID)
 	sum := sha256.Sum256(b)
 	return Fingerprint(sum[:16])
+}
+
+// appendPath writes the four lengths and then the four names: nothing else reads the same.
+func appendPath(b []byte, p *Path) []byte {
+	for _, n := range [...]int{len(p.Schema), len(p.Attr), len(p.Type), len(p.Sub)} {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	b = append(b, p.Schema...)
+	b = append(b, p.Attr...)
+	b = append(b, p.Type...)
+	return append(b, p.Sub...)
 }
 
 func appendField(b []byte, s string) []byte {
