@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/idpsync/idpsync/connectors"
@@ -14,6 +15,8 @@ import (
 
 // directory is a source in memory. Its exported fields may be changed between pulls.
 type directory struct {
+	mu sync.Mutex // of Reads
+
 	Users   map[string]*person           // by immutable id
 	Groups  map[string]string            // display name by immutable id
 	Members map[string]map[string]bool   // user ids by group id
@@ -97,7 +100,11 @@ func (d *directory) Check(context.Context) (connectors.Report, error) {
 	return connectors.Report{}, nil
 }
 
-func (d *directory) Requests() int64 { return int64(len(d.Reads)) }
+func (d *directory) Requests() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int64(len(d.Reads))
+}
 
 func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Page, error] {
 	return func(yield func(connectors.Page, error) bool) {
@@ -179,7 +186,9 @@ func (d *directory) Changes(context.Context, string) iter.Seq2[connectors.Page, 
 }
 
 func (d *directory) User(_ context.Context, id string) (identity.Record, error) {
+	d.mu.Lock() // people are read several at a time
 	d.Reads = append(d.Reads, id)
+	d.mu.Unlock()
 	if err := d.Broken[id]; err != nil {
 		return identity.Record{}, err
 	}

@@ -253,7 +253,8 @@ func TestServe(t *testing.T) {
 		if status, body := get(t, url+"/scim/v2/Users", ""); status != http.StatusUnauthorized || !strings.Contains(body, "urn:ietf:params:scim:api:messages:2.0:Error") {
 			t.Errorf("GET /scim/v2/Users without a key = %d %s", status, body)
 		}
-		if status, _ := get(t, url+"/scim/v2/Users", key[:len(key)-1]+"x"); status != http.StatusUnauthorized {
+		mistyped := key[:len(key)-1] + string('a'+(key[len(key)-1]+1)%26) // another letter than the last one
+		if status, _ := get(t, url+"/scim/v2/Users", mistyped); status != http.StatusUnauthorized {
 			t.Errorf("GET /scim/v2/Users with a mistyped key = %d", status)
 		}
 		if status, _ := get(t, url+"/nosuch", key); status != http.StatusNotFound {
