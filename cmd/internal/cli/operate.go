@@ -191,13 +191,8 @@ func (e *env) keysCreate() *cobra.Command {
 func (e *env) keysList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List API keys; secrets are never shown", Example: "  idpsync keys list --output json",
-		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := e.open(c.Context(), true)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			keys, err := a.Store.Keys(c.Context())
+		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
+			keys, err := a.Store.Keys(ctx)
 			if err != nil {
 				return err
 			}
@@ -222,28 +217,23 @@ func (e *env) keysList() *cobra.Command {
 				return nil
 			}
 			return e.table(rows)
-		},
+		}),
 	}
 }
 
 func (e *env) keysRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke ID", Short: "Revoke an API key for good, from the next request on", Args: oneArg("ID"), Example: "  idpsync keys revoke 3fK9x2Qa",
-		RunE: func(c *cobra.Command, args []string) error {
-			a, err := e.open(c.Context(), true)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
+		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
 			id := strings.TrimPrefix(args[0], "idps_")
-			if err := a.Applier.RevokeKey(c.Context(), e.actor(), id); errors.Is(err, store.ErrNotFound) {
+			if err := a.Applier.RevokeKey(ctx, e.actor(), id); errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("no key %s: see idpsync keys list", id)
 			} else if err != nil {
 				return err
 			}
 			e.say("Revoked key %s.", id)
 			return nil
-		},
+		}),
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/reconcile/roles"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
@@ -23,17 +25,12 @@ func (e *env) accessCommand() *cobra.Command {
 			"USER is a userName, an id or an externalId.",
 		Example: "  idpsync access ana@acme.test\n  idpsync access ana@acme.test --output json",
 		Args:    oneArg("USER"),
-		RunE: func(c *cobra.Command, args []string) error {
-			a, err := e.open(c.Context(), true)
+		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+			u, err := a.FindUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			u, err := a.FindUser(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			grants, err := a.Store.EffectiveGrants(c.Context(), u.ID)
+			grants, err := a.Store.EffectiveGrants(ctx, u.ID)
 			if err != nil {
 				return err
 			}
@@ -42,7 +39,7 @@ func (e *env) accessCommand() *cobra.Command {
 				return e.print(access)
 			}
 			return e.printAccess(access)
-		},
+		}),
 	}
 }
 
@@ -180,17 +177,12 @@ func (e *env) usersCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show USER", Short: "Show a person (by userName, id or externalId)", Args: oneArg("USER"),
 		Example: "  idpsync users show ana@acme.test\n  idpsync users show 00u1a2b3c4d5e6f7g8h9 --output json",
-		RunE: func(c *cobra.Command, args []string) error {
-			a, err := e.open(c.Context(), true)
+		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+			u, err := a.FindUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			u, err := a.FindUser(c.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			groups, err := a.Store.GroupsOfUsers(c.Context(), []string{u.ID})
+			groups, err := a.Store.GroupsOfUsers(ctx, []string{u.ID})
 			if err != nil {
 				return err
 			}
@@ -218,7 +210,7 @@ func (e *env) usersCommand() *cobra.Command {
 				rows = append(rows, []string{key, valueText(u.Attributes[key])})
 			}
 			return e.table(rows)
-		},
+		}),
 	}
 	c.AddCommand(list, show)
 	return c
@@ -318,21 +310,16 @@ func (e *env) groupsCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show GROUP", Short: "Show a group (by displayName, id or externalId) with members and what it grants", Args: oneArg("GROUP"),
 		Example: "  idpsync groups show Engineering",
-		RunE: func(c *cobra.Command, args []string) error {
-			a, err := e.open(c.Context(), true)
+		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+			g, err := a.FindGroup(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			g, err := a.FindGroup(c.Context(), args[0])
+			grants, err := a.Store.GroupGrants(ctx, []string{g.ID})
 			if err != nil {
 				return err
 			}
-			grants, err := a.Store.GroupGrants(c.Context(), []string{g.ID})
-			if err != nil {
-				return err
-			}
-			members, err := a.Store.MembersOfGroups(c.Context(), []string{g.ID})
+			members, err := a.Store.MembersOfGroups(ctx, []string{g.ID})
 			if err != nil {
 				return err
 			}
@@ -357,7 +344,7 @@ func (e *env) groupsCommand() *cobra.Command {
 				{"members", fmt.Sprintf("%d: %s", g.MemberCount, strings.Join(out.MemberNames, ", "))},
 				{"changed", g.LastModified.Format(time.RFC3339)},
 			})
-		},
+		}),
 	}
 	c.AddCommand(list, show)
 	return c
@@ -367,13 +354,8 @@ func (e *env) teamsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "teams", Short: "Look at teams", Example: "  idpsync teams list"}
 	list := &cobra.Command{
 		Use: "list", Short: "List teams, root first", Example: "  idpsync teams list --output json",
-		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := e.open(c.Context(), true)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			teams, err := a.Store.Teams(c.Context())
+		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
+			teams, err := a.Store.Teams(ctx)
 			if err != nil {
 				return err
 			}
@@ -398,7 +380,7 @@ func (e *env) teamsCommand() *cobra.Command {
 				return nil
 			}
 			return e.table(rows)
-		},
+		}),
 	}
 	c.AddCommand(list)
 	return c

@@ -250,6 +250,18 @@ func (e *env) open(ctx context.Context, quiet bool) (*app.App, error) {
 	return e.openWith(ctx, config, quiet)
 }
 
+// with makes the body of a command that works on the built program and prints what it comes to.
+func (e *env) with(run func(ctx context.Context, a *app.App, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		a, err := e.open(c.Context(), true)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		return run(c.Context(), a, args)
+	}
+}
+
 func (e *env) openWith(ctx context.Context, config *configs.Config, quiet bool) (*app.App, error) {
 	logger, err := e.logger(config, quiet)
 	if err != nil {

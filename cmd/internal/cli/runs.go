@@ -238,13 +238,8 @@ func (e *env) runsCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show a run with every change (the beginning of the id is enough)", Args: oneArg("ID"),
 		Example: "  idpsync runs show 0199a3f2\n  idpsync runs show 0199a3f2 --output json",
-		RunE: func(c *cobra.Command, args []string) error {
-			a, err := e.open(c.Context(), true)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			run, err := a.Store.Run(c.Context(), args[0])
+		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+			run, err := a.Store.Run(ctx, args[0])
 			if errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("no run %s, or several runs begin so: see idpsync runs list", args[0])
 			}
@@ -255,12 +250,12 @@ func (e *env) runsCommand() *cobra.Command {
 				fmt.Fprintf(e.out, "run %s of %s: %s, %s by %s, started %s\nplan %s\n",
 					run.ID, run.Connector, run.Status, run.Kind, run.Trigger, run.Started.Format(time.RFC3339), run.PlanHash)
 			}
-			if err := e.printJournal(c.Context(), a.Store, &run, 0); err != nil || e.json() || run.Error == "" {
+			if err := e.printJournal(ctx, a.Store, &run, 0); err != nil || e.json() || run.Error == "" {
 				return err
 			}
 			fmt.Fprintln(e.out, e.palette().paint(red, "x failed ("+run.Error+")"))
 			return nil
-		},
+		}),
 	}
 	c.AddCommand(list, show)
 	return c
