@@ -102,6 +102,7 @@ func TestRule9_Filters(t *testing.T) {
 			`emails[value eq "cat@home.example" and primary eq "True"]`: {home},
 			`userName eq "ann@x.example" and active eq true`:            {ann},
 			`userName eq "bob@x.example" and active eq true`:            {},
+
 			`(userName eq "ann@x.example") and (externalId eq "00u1" and active eq "true")`: {ann},
 			`meta.lastModified ge "` + created + `" and id eq "` + bob + `"`:                {bob},
 			`meta.lastModified gt "` + created + `" and id eq "` + bob + `"`:                {},

@@ -52,12 +52,9 @@ type compiler struct {
 
 func (c *compiler) apply(op Operation) error {
 	if op.Path == "" {
-		if op.Op == Remove {
-			return refuse(NoTarget, "remove needs a path")
-		}
-		object, ok := op.Value.(map[string]any)
-		if !ok {
-			return refuse(InvalidValue, "%s without a path needs an object as its value", op.Op)
+		object, err := op.object()
+		if err != nil {
+			return err
 		}
 		return c.applyObject(op.Op, object)
 	}

@@ -92,3 +92,15 @@ func parseOne(v any) (Operation, error) {
 	op.Value, op.Stated = schema.Stated(object, "value")
 	return op, nil
 }
+
+// object returns the value of an operation without a path, whose members are paths and their values.
+func (op *Operation) object() (map[string]any, error) {
+	if op.Op == Remove {
+		return nil, refuse(NoTarget, "remove needs a path")
+	}
+	object, ok := op.Value.(map[string]any)
+	if !ok {
+		return nil, refuse(InvalidValue, "%s without a path needs an object as its value", op.Op)
+	}
+	return object, nil
+}

@@ -197,26 +197,17 @@ func (e *env) keysList() *cobra.Command {
 				return err
 			}
 			now := time.Now()
-			rows := [][]string{{"KEY", "NAME", "OWNER", "CONNECTOR", "STATE", "CREATED", "LAST USED"}}
-			for i := range keys {
-				k := &keys[i]
-				if e.json() {
-					err := e.print(keyJSON{k.ID, k.Name, k.UserName, k.Connector, keyState(k, now), k.Created, orNil(k.Expires), orNil(k.LastUsed)})
-					if err != nil {
-						return err
-					}
-					continue
-				}
+			head := []string{"KEY", "NAME", "OWNER", "CONNECTOR", "STATE", "CREATED", "LAST USED"}
+			object := func(k *store.Key) any {
+				return keyJSON{k.ID, k.Name, k.UserName, k.Connector, keyState(k, now), k.Created, orNil(k.Expires), orNil(k.LastUsed)}
+			}
+			return printList(e, head, keys, object, func(k *store.Key) []string {
 				used := "never"
 				if !k.LastUsed.IsZero() {
 					used = k.LastUsed.Format(time.RFC3339)
 				}
-				rows = append(rows, []string{k.ID, k.Name, k.UserName, dash(k.Connector), keyState(k, now), k.Created.Format(time.RFC3339), used})
-			}
-			if e.json() {
-				return nil
-			}
-			return e.table(rows)
+				return []string{k.ID, k.Name, k.UserName, dash(k.Connector), keyState(k, now), k.Created.Format(time.RFC3339), used}
+			})
 		}),
 	}
 }

@@ -148,25 +148,13 @@ func (e *env) usersCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := [][]string{{"USER", "NAME", "STATE", "ORIGIN", "SOURCE", "CHANGED"}}
-			for i := range users {
-				u := &users[i]
-				if e.json() {
-					if err := e.print(asUserJSON(u)); err != nil {
-						return err
-					}
-					continue
-				}
-				rows = append(rows, []string{u.UserName, u.DisplayName(), stateText(u), string(u.Origin), dash(u.Source), u.LastModified.Format(time.RFC3339)})
-			}
-			if e.json() {
-				return nil
-			}
-			if err := e.table(rows); err != nil {
-				return err
-			}
-			e.say("%d of %d", len(users), total)
-			return nil
+			head := []string{"USER", "NAME", "STATE", "ORIGIN", "SOURCE", "CHANGED"}
+			object := func(u *identity.User) any { return asUserJSON(u) }
+			err = printList(e, head, users, object, func(u *identity.User) []string {
+				return []string{u.UserName, u.DisplayName(), stateText(u), string(u.Origin), dash(u.Source), u.LastModified.Format(time.RFC3339)}
+			})
+			e.sayOf(len(users), total)
+			return err
 		},
 	}
 	list.Flags().StringVar(&search, "search", "", "only people whose userName, name or e-mail address contains `TEXT`")
@@ -283,25 +271,13 @@ func (e *env) groupsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := [][]string{{"GROUP", "MEMBERS", "SOURCE", "ID", "CHANGED"}}
-			for i := range groups {
-				g := &groups[i]
-				if e.json() {
-					if err := e.print(asGroupJSON(g)); err != nil {
-						return err
-					}
-					continue
-				}
-				rows = append(rows, []string{g.DisplayName, fmt.Sprint(g.MemberCount), dash(g.Source), g.ID, g.LastModified.Format(time.RFC3339)})
-			}
-			if e.json() {
-				return nil
-			}
-			if err := e.table(rows); err != nil {
-				return err
-			}
-			e.say("%d of %d", len(groups), total)
-			return nil
+			head := []string{"GROUP", "MEMBERS", "SOURCE", "ID", "CHANGED"}
+			object := func(g *identity.Group) any { return asGroupJSON(g) }
+			err = printList(e, head, groups, object, func(g *identity.Group) []string {
+				return []string{g.DisplayName, fmt.Sprint(g.MemberCount), dash(g.Source), g.ID, g.LastModified.Format(time.RFC3339)}
+			})
+			e.sayOf(len(groups), total)
+			return err
 		},
 	}
 	list.Flags().StringVar(&search, "search", "", "only groups whose name contains `TEXT`")
@@ -350,6 +326,16 @@ func (e *env) groupsCommand() *cobra.Command {
 	return c
 }
 
+func teamKind(t *identity.Team) string {
+	switch {
+	case t.ID == identity.RootTeamID:
+		return "root"
+	case t.GroupID != "":
+		return "group"
+	}
+	return "local"
+}
+
 func (e *env) teamsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "teams", Short: "Look at teams", Example: "  idpsync teams list"}
 	list := &cobra.Command{
@@ -359,27 +345,12 @@ func (e *env) teamsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := [][]string{{"TEAM", "KIND", "ID"}}
-			for _, t := range teams {
-				kind := "local"
-				switch {
-				case t.ID == identity.RootTeamID:
-					kind = "root"
-				case t.GroupID != "":
-					kind = "group"
-				}
-				if e.json() {
-					if err := e.print(map[string]any{"id": t.ID, "name": t.Name, "kind": kind, "group_id": t.GroupID, "created": t.Created}); err != nil {
-						return err
-					}
-					continue
-				}
-				rows = append(rows, []string{t.Name, kind, t.ID})
+			object := func(t *identity.Team) any {
+				return map[string]any{"id": t.ID, "name": t.Name, "kind": teamKind(t), "group_id": t.GroupID, "created": t.Created}
 			}
-			if e.json() {
-				return nil
-			}
-			return e.table(rows)
+			return printList(e, []string{"TEAM", "KIND", "ID"}, teams, object, func(t *identity.Team) []string {
+				return []string{t.Name, teamKind(t), t.ID}
+			})
 		}),
 	}
 	c.AddCommand(list)

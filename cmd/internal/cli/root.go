@@ -296,6 +296,29 @@ func (e *env) table(rows [][]string) error {
 	return w.Flush()
 }
 
+// printList prints items: one object a line as JSON, else a table under head.
+func printList[T any](e *env, head []string, items []T, object func(*T) any, row func(*T) []string) error {
+	rows := [][]string{head}
+	for i := range items {
+		if !e.json() {
+			rows = append(rows, row(&items[i]))
+		} else if err := e.print(object(&items[i])); err != nil {
+			return err
+		}
+	}
+	if e.json() {
+		return nil
+	}
+	return e.table(rows)
+}
+
+// sayOf says under a table how much of everything it shows.
+func (e *env) sayOf(shown, total int) {
+	if !e.json() {
+		e.say("%d of %d", shown, total)
+	}
+}
+
 // say talks to the operator, on standard error.
 func (e *env) say(format string, args ...any) { fmt.Fprintf(e.err, format+"\n", args...) }
 

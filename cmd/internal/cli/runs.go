@@ -205,15 +205,9 @@ func (e *env) runsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := [][]string{{"RUN", "CONNECTOR", "KIND", "TRIGGER", "STATUS", "CHANGES", "APPLIED", "STARTED", "DURATION"}}
-			for i := range runs {
-				run := &runs[i]
-				if e.json() {
-					if err := e.print(asRunJSON(run)); err != nil {
-						return err
-					}
-					continue
-				}
+			head := []string{"RUN", "CONNECTOR", "KIND", "TRIGGER", "STATUS", "CHANGES", "APPLIED", "STARTED", "DURATION"}
+			object := func(run *identity.Run) any { return asRunJSON(run) }
+			return printList(e, head, runs, object, func(run *identity.Run) []string {
 				duration := "-"
 				if !run.Finished.IsZero() {
 					duration = durationText(run.Finished.Sub(run.Started))
@@ -222,15 +216,11 @@ func (e *env) runsCommand() *cobra.Command {
 				if run.DryRun {
 					status += " (dry run)"
 				}
-				rows = append(rows, []string{
+				return []string{
 					run.ID, run.Connector, run.Kind, run.Trigger, status, fmt.Sprint(run.Counts.Planned()),
 					fmt.Sprint(run.Counts.Applied), run.Started.Format(time.RFC3339), duration,
-				})
-			}
-			if e.json() {
-				return nil
-			}
-			return e.table(rows)
+				}
+			})
 		},
 	}
 	list.Flags().IntVar(&limit, "limit", 20, "list at most `N` runs")
