@@ -36,8 +36,17 @@ type keyRow struct {
 	ExpiresAt, LastUsedAt, DisabledAt, RevokedAt  *time.Time
 }
 
-const keySelect = "SELECT k.id, k.user_id, u.user_name, k.name, k.source, k.connector, k.hash, k.created_at, k.expires_at, " +
-	"k.last_used_at, k.disabled_at, k.revoked_at FROM api_keys k JOIN users u ON u.id = k.user_id "
+const keyColumns = "k.id, k.user_id, u.user_name, k.name, k.source, k.connector, k.hash, k.created_at, k.expires_at, " +
+	"k.last_used_at, k.disabled_at, k.revoked_at"
+
+const keySelect = "SELECT " + keyColumns + " FROM api_keys k JOIN users u ON u.id = k.user_id "
+
+func (row *keyRow) key() Key {
+	return Key{
+		row.ID, row.UserID, row.UserName, row.Name, row.Source, row.Connector, row.Hash, row.CreatedAt.UTC(),
+		timeOf(row.ExpiresAt), timeOf(row.LastUsedAt), timeOf(row.DisabledAt), timeOf(row.RevokedAt),
+	}
+}
 
 func (r reader) scanKeys(ctx context.Context, where string, args ...any) ([]Key, error) {
 	var rows []keyRow
@@ -45,11 +54,8 @@ func (r reader) scanKeys(ctx context.Context, where string, args ...any) ([]Key,
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	keys := make([]Key, len(rows))
-	for i, row := range rows {
-		keys[i] = Key{
-			row.ID, row.UserID, row.UserName, row.Name, row.Source, row.Connector, row.Hash, row.CreatedAt.UTC(),
-			timeOf(row.ExpiresAt), timeOf(row.LastUsedAt), timeOf(row.DisabledAt), timeOf(row.RevokedAt),
-		}
+	for i := range rows {
+		keys[i] = rows[i].key()
 	}
 	return keys, nil
 }
@@ -72,6 +78,40 @@ func (r reader) KeyByID(ctx context.Context, id string) (Key, error) {
 		return Key{}, ErrNotFound
 	}
 	return keys[0], nil
+}
+
+// Holder is a key with what its owner may do at this moment.
+type Holder struct {
+	Key
+	OwnerActive bool // the owner is active and not deleted
+	Provisioner bool // the owner holds scim_provisioner and admin on the root team
+}
+
+type holderRow struct {
+	Key         keyRow `gorm:"embedded"`
+	OwnerActive bool
+	Provisioner bool
+}
+
+const holderSelect = "SELECT " + keyColumns + ", u.active AND u.deleted_at IS NULL AS owner_active, " +
+	"EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = k.user_id AND e.team_id = ? AND e.role = ?) AND " +
+	"EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = k.user_id AND e.team_id = ? AND e.role = ?) AS provisioner " +
+	"FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.id = ?"
+
+// KeyHolder returns the key with an id and what its owner may do, read in one statement; ErrNotFound.
+func (r reader) KeyHolder(ctx context.Context, id string) (Holder, error) {
+	if !holdable(id) {
+		return Holder{}, ErrNotFound
+	}
+	var rows []holderRow
+	err := r.raw(ctx, holderSelect, identity.RootTeamID, identity.RoleSCIMProvisioner, identity.RootTeamID, identity.RoleAdmin, id).Scan(&rows).Error
+	if err != nil {
+		return Holder{}, fmt.Errorf("read the holder of a key: %w", err)
+	}
+	if len(rows) == 0 {
+		return Holder{}, ErrNotFound
+	}
+	return Holder{rows[0].Key.key(), rows[0].OwnerActive, rows[0].Provisioner}, nil
 }
 
 // InsertKey writes a new key.

@@ -9,6 +9,7 @@ import (
 
 var keyCases = []namedCase{
 	{"written, listed and read", readKeys},
+	{"what the holder may do", holdKey},
 	{"used at most once a minute", touchKey},
 	{"revoked once, disabled with the owner", endKeys},
 	{"a live key of a provisioner", liveSCIMKey},
@@ -54,6 +55,39 @@ func readKeys(f *fixture) {
 		if got := early.Live(c.now); got != c.want {
 			f.Errorf("Live(%s) = %v, want %v", c.now, got, c.want)
 		}
+	}
+}
+
+func holdKey(f *fixture) {
+	u := f.user()
+	k := f.key("a", u.ID)
+	holds := func(what string, active, provisioner bool) {
+		f.Helper()
+		got, err := f.s.KeyHolder(f.ctx, k.ID)
+		f.check(err)
+		f.equal("KeyHolder "+what, got, store.Holder{Key: k, OwnerActive: active, Provisioner: provisioner})
+	}
+	grant := func(team, role string) {
+		f.Helper()
+		f.tx(func(tx *store.Tx) error {
+			_, err := tx.PutGrant(f.ctx, identity.Grant{UserID: u.ID, TeamID: team, Role: role, Kind: identity.GrantManual}, epoch)
+			return err
+		})
+	}
+	holds("without roles", true, false)
+	grant(identity.RootTeamID, identity.RoleSCIMProvisioner)
+	holds("with one of two roles", true, false)
+	grant(identity.RootTeamID, identity.RoleAdmin)
+	holds("with both roles", true, true)
+	f.tx(func(tx *store.Tx) error {
+		after := u.Clone()
+		after.Active, after.Version = false, u.Version+1
+		return tx.UpdateUser(f.ctx, &after, u.Version)
+	})
+	holds("inactive", false, true)
+	for _, id := range []string{"", "c", "\x00"} {
+		_, err := f.s.KeyHolder(f.ctx, id)
+		f.isErr("KeyHolder "+id, err, store.ErrNotFound)
 	}
 }
 

@@ -9,14 +9,11 @@ import (
 
 	"github.com/idpsync/idpsync/scim"
 	"github.com/idpsync/idpsync/store"
-	"github.com/idpsync/idpsync/store/identity"
 )
 
 // Store is what an Authenticator reads, and where it notes a key's use. *store.Store is one.
 type Store interface {
-	KeyByID(ctx context.Context, id string) (store.Key, error)
-	User(ctx context.Context, id string) (identity.User, error)
-	EffectiveGrants(ctx context.Context, userID string) ([]identity.Grant, error)
+	KeyHolder(ctx context.Context, id string) (store.Holder, error)
 	TouchKey(ctx context.Context, id string, now time.Time) error
 }
 
@@ -50,10 +47,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (scim.P
 	if err != nil {
 		return scim.Principal{}, fmt.Errorf("%w: %w", scim.ErrUnauthenticated, err)
 	}
-	held, err := a.store.KeyByID(ctx, key.ID())
+	held, err := a.store.KeyHolder(ctx, key.ID())
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		held = store.Key{Hash: unknownHash}
+		held.Hash = unknownHash
 	case err != nil:
 		return scim.Principal{}, fmt.Errorf("look up the API key %s: %w", key.ID(), err)
 	}
@@ -61,17 +58,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (scim.P
 	if !key.Matches(held.Hash) || !held.Live(now) {
 		return scim.Principal{}, fmt.Errorf("%w: the key %s is unknown, revoked, disabled or expired", scim.ErrUnauthenticated, key.ID())
 	}
-	owner, err := a.store.User(ctx, held.UserID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (!owner.Active || owner.Deleted()) {
+	if !held.OwnerActive {
 		// Deactivation disables the keys of a user; one that was enabled by hand since gives no access either.
 		return scim.Principal{}, fmt.Errorf("%w: the owner of the key %s is not active", scim.ErrUnauthenticated, key.ID())
-	}
-	if err != nil {
-		return scim.Principal{}, fmt.Errorf("look up the owner of the API key %s: %w", key.ID(), err)
-	}
-	grants, err := a.store.EffectiveGrants(ctx, held.UserID)
-	if err != nil {
-		return scim.Principal{}, fmt.Errorf("look up the roles of the owner of the API key %s: %w", key.ID(), err)
 	}
 	if now.Sub(held.LastUsed) >= time.Minute {
 		if err := a.store.TouchKey(ctx, held.ID, now); err != nil {
@@ -82,15 +71,6 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (scim.P
 		KeyID: held.ID, KeyName: held.Name,
 		UserID: held.UserID, UserName: held.UserName,
 		Source:      held.Source,
-		Provisioner: holdsOnRoot(grants, identity.RoleSCIMProvisioner) && holdsOnRoot(grants, identity.RoleAdmin),
+		Provisioner: held.Provisioner,
 	}, nil
-}
-
-func holdsOnRoot(grants []identity.Grant, role identity.Role) bool {
-	for _, g := range grants {
-		if g.TeamID == identity.RootTeamID && g.Role == role {
-			return true
-		}
-	}
-	return false
 }

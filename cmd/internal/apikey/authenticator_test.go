@@ -203,8 +203,8 @@ func TestALostRoleCountsAtOnce(t *testing.T) {
 // broken is a store whose database is away.
 type broken struct{ apikey.Store }
 
-func (broken) KeyByID(context.Context, string) (store.Key, error) {
-	return store.Key{}, errors.New("connection refused")
+func (broken) KeyHolder(context.Context, string) (store.Holder, error) {
+	return store.Holder{}, errors.New("connection refused")
 }
 
 func TestAFailingDatabaseIsTheServersOwnError(t *testing.T) {
