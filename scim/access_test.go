@@ -38,6 +38,22 @@ func TestRule2_503UntilActivated(t *testing.T) {
 	e.do("GET", "/Users", "").want(200)
 }
 
+// TestRule1_ClosedTellsWhy: what keeps SCIM closed, other than its being off, is the answer with its own words.
+func TestRule1_ClosedTellsWhy(t *testing.T) {
+	var why error
+	e := onSQLite(t, func(o *scim.Options) { o.Closed = func(context.Context) error { return why } })
+	e.do("GET", "/Users", "").want(200)
+	why = &scim.Error{Status: 403, Detail: "there is no local admin"}
+	for _, target := range []string{"/Users", "/Schemas", "/nowhere"} {
+		e.do("GET", target, "").want(403).has("detail", "there is no local admin")
+		e.do("GET", target, "", "Authorization", "").want(403)
+	}
+	why = &scim.Error{Status: 503, Detail: "not known", RetryAfter: 1500 * time.Millisecond}
+	if got := e.do("GET", "/Users", "").want(503).header.Get("Retry-After"); got != "2" {
+		t.Errorf("Retry-After %q, want 2", got)
+	}
+}
+
 func TestRule3_Keys(t *testing.T) {
 	e := onSQLite(t)
 	for _, header := range []string{"", "Bearer", "Bearer ", "Bearer nonsense", "Basic Z29vZA==", "good", "Bearer " + strings.Repeat("x", 2000)} {

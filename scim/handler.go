@@ -46,6 +46,10 @@ type Options struct {
 	// Enabled tells whether SCIM is switched on, and since or from when it answers. Nil is always on.
 	Enabled func(context.Context) (on bool, readyAt time.Time)
 
+	// Closed is asked before Enabled. An error that it returns is the answer to every request: an *Error as it is. Nil is
+	// never closed.
+	Closed func(context.Context) error
+
 	RequestsPerMinute int    // for each key; 0 means 200, below 0 no limit; Entra asks for 1,500
 	MaxResults        int    // resources in one page; 0 means 200
 	UserNameIsEmail   string // Strict (also ""), Warn or Off
@@ -159,6 +163,11 @@ func (h *Handler) answer(r *request) (a answer, err error) {
 // admit lets a request in: the setting, the key, the rate limit.
 func (h *Handler) admit(r *request) error {
 	now := h.opt.Now()
+	if h.opt.Closed != nil {
+		if err := h.opt.Closed(r.Context()); err != nil {
+			return err
+		}
+	}
 	if h.opt.Enabled != nil {
 		on, readyAt := h.opt.Enabled(r.Context())
 		if !on {
