@@ -23,6 +23,9 @@ const (
 	EventKeyCreated        EventType = "key.created"
 	EventKeyRevoked        EventType = "key.revoked"
 	EventKeyDisabled       EventType = "key.disabled"
+	EventKeyRotated        EventType = "key.rotated"
+	EventSCIMEnabled       EventType = "scim.enabled"
+	EventSCIMDisabled      EventType = "scim.disabled"
 	EventRefused           EventType = "change.refused"
 	EventRunFinished       EventType = "run.finished"
 )

@@ -12,6 +12,7 @@ var keyCases = []namedCase{
 	{"what the holder may do", holdKey},
 	{"used at most once a minute", touchKey},
 	{"revoked once, disabled with the owner", endKeys},
+	{"locked, and ending no later than before", expireKey},
 	{"a live key of a provisioner", liveSCIMKey},
 	{"passwords", passwords},
 }
@@ -56,6 +57,34 @@ func readKeys(f *fixture) {
 			f.Errorf("Live(%s) = %v, want %v", c.now, got, c.want)
 		}
 	}
+}
+
+func expireKey(f *fixture) {
+	k := f.key("a", f.user().ID)
+	expire := func(d time.Duration) {
+		f.Helper()
+		f.tx(func(tx *store.Tx) error {
+			locked, err := tx.LockKey(f.ctx, k.ID)
+			f.equal("LockKey", locked, k)
+			if err != nil {
+				return err
+			}
+			return tx.ExpireKey(f.ctx, k.ID, at(d))
+		})
+		k = f.readKey(k.ID)
+	}
+	for _, step := range []struct{ ask, want time.Duration }{{2 * time.Hour, 2 * time.Hour}, {3 * time.Hour, 2 * time.Hour}, {time.Hour, time.Hour}} {
+		if expire(step.ask); !k.Expires.Equal(at(step.want)) {
+			f.Errorf("ExpireKey(%s): ends at %s, want %s", step.ask, k.Expires, at(step.want))
+		}
+	}
+	f.tx(func(tx *store.Tx) error {
+		for _, id := range []string{"", "b", "\x00"} {
+			_, err := tx.LockKey(f.ctx, id)
+			f.isErr("LockKey "+id, err, store.ErrNotFound)
+		}
+		return nil
+	})
 }
 
 func holdKey(f *fixture) {

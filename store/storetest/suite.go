@@ -36,6 +36,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"runs", runCases},
 		{"leases", leaseCases},
 		{"state", stateCases},
+		{"settings", settingCases},
 		{"expressions", exprCases},
 		{"bulk", bulkCases},
 		{"transactions", txCases},
@@ -80,7 +81,7 @@ func (f *fixture) wipe() {
 	f.Helper()
 	db := f.raw()
 	for _, table := range []string{
-		"connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
+		"settings", "connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
 		"group_members", "teams WHERE name_key <> 'root'", "groups", "users",
 	} {
 		db.must("DELETE FROM " + table)

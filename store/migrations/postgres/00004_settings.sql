@@ -1,0 +1,14 @@
+-- +goose Up
+-- What administrators decide while the program runs: a row for each setting, for every replica to read.
+CREATE TABLE settings (
+    name            text PRIMARY KEY,
+    value           jsonb NOT NULL,
+    version         bigint NOT NULL,
+    changed_at      timestamptz NOT NULL,
+    changed_by_kind text NOT NULL,
+    changed_by_id   text NOT NULL,
+    changed_by_name text NOT NULL
+);
+
+-- +goose Down
+DROP TABLE settings;
