@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Store   *store.Store
 	Mapping *roles.Mapping // nil maps nothing
+	SCIM    *bool          // what the configuration declares of SCIM: on, off, or nil where the stored setting decides
 	Now     func() time.Time
 	NewID   func() string // UUIDs
 	Logger  *slog.Logger
@@ -25,11 +26,12 @@ type Options struct {
 
 // Applier carries decisions out. It is safe for concurrent use.
 type Applier struct {
-	store   *store.Store
-	mapping *roles.Mapping
-	now     func() time.Time
-	newID   func() string
-	logger  *slog.Logger
+	store    *store.Store
+	mapping  *roles.Mapping
+	declared *bool // of SCIM, by the configuration
+	now      func() time.Time
+	newID    func() string
+	logger   *slog.Logger
 }
 
 // New returns an Applier.
@@ -37,7 +39,7 @@ func New(o Options) (*Applier, error) {
 	if o.Store == nil {
 		return nil, errors.New("lifecycle: no store")
 	}
-	a := &Applier{o.Store, o.Mapping, o.Now, o.NewID, o.Logger}
+	a := &Applier{o.Store, o.Mapping, o.SCIM, o.Now, o.NewID, o.Logger}
 	if a.now == nil {
 		a.now = time.Now
 	}
