@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/idpsync/idpsync/store"
 )
 
 // ErrUnauthenticated says that a key is unknown, garbled, revoked, disabled or expired.
@@ -12,8 +14,9 @@ var ErrUnauthenticated = errors.New("not authenticated")
 
 // Authenticator knows API keys.
 type Authenticator interface {
-	// Authenticate returns who holds the key, or ErrUnauthenticated. Any other error is the server's own.
-	Authenticate(ctx context.Context, bearer string) (Principal, error)
+	// Authenticate returns who holds the key, or ErrUnauthenticated. Any other error is the server's own. It may answer
+	// the lookups along the way, where that saves a round trip; those it leaves are not Done.
+	Authenticate(ctx context.Context, bearer string, along ...*store.UserLookup) (Principal, error)
 }
 
 // Principal is the holder of an API key.
@@ -36,7 +39,11 @@ func (h *Handler) authenticate(r *request) error {
 			Authenticate: `Bearer realm="idpsync"`,
 		}
 	}
-	principal, err := h.opt.Auth.Authenticate(r.Context(), key)
+	var along []*store.UserLookup
+	if r.lookup = h.ahead(r); r.lookup != nil {
+		along = append(along, r.lookup)
+	}
+	principal, err := h.opt.Auth.Authenticate(r.Context(), key, along...)
 	if errors.Is(err, ErrUnauthenticated) {
 		return &Error{
 			Status: http.StatusUnauthorized, Detail: "the API key is not valid",

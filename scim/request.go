@@ -33,6 +33,7 @@ type request struct {
 	segments  []string // of the path behind Root; nil when it is not under Root
 	base      string   // absolute URL of Root
 	principal Principal
+	lookup    *store.UserLookup // what was read together with the key, or nil
 	writer    http.ResponseWriter
 	header    http.Header // of the answer
 }

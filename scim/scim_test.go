@@ -28,7 +28,7 @@ const (
 // keys is an Authenticator of a few fixed keys.
 type keys map[string]scim.Principal
 
-func (k keys) Authenticate(_ context.Context, bearer string) (scim.Principal, error) {
+func (k keys) Authenticate(_ context.Context, bearer string, _ ...*store.UserLookup) (scim.Principal, error) {
 	if bearer == "broken" {
 		return scim.Principal{}, fmt.Errorf("dial tcp 10.0.0.1:5432: secret detail")
 	}

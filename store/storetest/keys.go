@@ -1,7 +1,11 @@
 package storetest
 
 import (
+	"errors"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
@@ -10,6 +14,7 @@ import (
 var keyCases = []namedCase{
 	{"written, listed and read", readKeys},
 	{"what the holder may do", holdKey},
+	{"a user looked up along with the holder", lookUpAlong},
 	{"used at most once a minute", touchKey},
 	{"revoked once, disabled with the owner", endKeys},
 	{"locked, and ending no later than before", expireKey},
@@ -117,6 +122,46 @@ func holdKey(f *fixture) {
 	for _, id := range []string{"", "c", "\x00"} {
 		_, err := f.s.KeyHolder(f.ctx, id)
 		f.isErr("KeyHolder "+id, err, store.ErrNotFound)
+	}
+}
+
+func lookUpAlong(f *fixture) {
+	k := f.key("a", f.user().ID)
+	u, gone := f.user(), f.user()
+	g := f.group()
+	f.tx(func(tx *store.Tx) error {
+		if _, err := tx.AddMembers(f.ctx, g.ID, []string{u.ID}); err != nil {
+			return err
+		}
+		after := gone.Clone()
+		after.DeletedAt, after.Version = epoch, gone.Version+1
+		return tx.UpdateUser(f.ctx, &after, gone.Version)
+	})
+	for what, c := range map[string]struct {
+		key    string
+		lookup store.UserLookup
+		want   bool
+	}{
+		"by id":                     {k.ID, store.UserLookup{ID: u.ID}, true},
+		"by userName":               {k.ID, store.UserLookup{UserName: strings.ToUpper(u.UserName)}, true},
+		"with a key that is none":   {"b", store.UserLookup{ID: u.ID}, true},
+		"deleted":                   {k.ID, store.UserLookup{ID: gone.ID}, false},
+		"deleted, by userName":      {k.ID, store.UserLookup{UserName: gone.UserName}, false},
+		"by an id of nobody":        {k.ID, store.UserLookup{ID: uuid.NewString()}, false},
+		"by what is no id":          {k.ID, store.UserLookup{ID: "me"}, false},
+		"by what no database holds": {k.ID, store.UserLookup{UserName: "\x00"}, false},
+	} {
+		l := c.lookup
+		if _, err := f.s.KeyHolder(f.ctx, c.key, &l); !errors.Is(err, store.ErrNotFound) {
+			f.check(err)
+		}
+		if !l.Done || l.Found != c.want {
+			f.Errorf("%s: Done %v, Found %v, want %v", what, l.Done, l.Found, c.want)
+		}
+		if c.want {
+			f.equal(what, l.User, u)
+			f.equal(what+", groups", l.Groups, []store.GroupRef{{ID: g.ID, DisplayName: g.DisplayName}})
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Store is what an Authenticator reads, and where it notes a key's use. *store.Store is one.
 type Store interface {
-	KeyHolder(ctx context.Context, id string) (store.Holder, error)
+	KeyHolder(ctx context.Context, id string, along ...*store.UserLookup) (store.Holder, error)
 	TouchKey(ctx context.Context, id string, now time.Time) error
 }
 
@@ -41,13 +41,14 @@ func NewAuthenticator(s Store, logger *slog.Logger, now func() time.Time) *Authe
 var unknownHash = make([]byte, 32)
 
 // Authenticate returns who holds the key, or scim.ErrUnauthenticated for a key that is garbled, mistyped, unknown,
-// revoked, disabled, expired, or of an owner who is not active. Any other error is the server's own.
-func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (scim.Principal, error) {
+// revoked, disabled, expired, or of an owner who is not active. Any other error is the server's own. The lookups are answered in the
+// same round trip.
+func (a *Authenticator) Authenticate(ctx context.Context, bearer string, along ...*store.UserLookup) (scim.Principal, error) {
 	key, err := Parse(bearer)
 	if err != nil {
 		return scim.Principal{}, fmt.Errorf("%w: %w", scim.ErrUnauthenticated, err)
 	}
-	held, err := a.store.KeyHolder(ctx, key.ID())
+	held, err := a.store.KeyHolder(ctx, key.ID(), along...)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		held.Hash = unknownHash

@@ -203,7 +203,7 @@ func TestALostRoleCountsAtOnce(t *testing.T) {
 // broken is a store whose database is away.
 type broken struct{ apikey.Store }
 
-func (broken) KeyHolder(context.Context, string) (store.Holder, error) {
+func (broken) KeyHolder(context.Context, string, ...*store.UserLookup) (store.Holder, error) {
 	return store.Holder{}, errors.New("connection refused")
 }
 

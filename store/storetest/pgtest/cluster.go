@@ -33,6 +33,18 @@ func Installed() error {
 	return err
 }
 
+// Program returns the path of one of PostgreSQL's own programs, such as pgbench; ErrNotInstalled where it is missing.
+func Program(name string) (string, error) {
+	dir, err := findBinaries()
+	if err == nil && isExecutable(filepath.Join(dir, name)) {
+		return filepath.Join(dir, name), nil
+	}
+	if path, err := osexec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s: %w", name, ErrNotInstalled)
+}
+
 // Cluster is a running throwaway PostgreSQL cluster. It ends at Stop, or with the process that started it.
 type Cluster struct {
 	dir  string
