@@ -40,21 +40,32 @@ func (a *Applier) CreateGroup(ctx context.Context, by identity.Actor, source str
 	var result identity.Group
 	err := a.inTx(ctx, by, func(c *change) error {
 		after := g
-		after.ID, after.Fingerprint, after.LastPushAt = c.newID(), identity.Fingerprint{}, c.now
-		ownGroup(&after, source)
-		if err := c.insertGroup(ctx, &after, ""); err != nil {
+		after.ID = c.newID()
+		if err := c.postGroup(ctx, source, &after); err != nil {
 			return err
 		}
-		if len(members) > 0 {
-			if _, err := c.changeMembers(ctx, &after, []MemberOp{{MembersAdd, members}}); err != nil {
-				return err
-			}
-		}
 		var err error
-		result, err = c.tx.Group(ctx, after.ID)
+		result, err = c.postMembers(ctx, &after, members)
 		return err
 	})
 	return result, err
+}
+
+// postGroup writes a posted group under its id, still without members.
+func (c *change) postGroup(ctx context.Context, source string, g *identity.Group) error {
+	g.Fingerprint, g.LastPushAt = identity.Fingerprint{}, c.now
+	ownGroup(g, source)
+	return c.insertGroup(ctx, g, "")
+}
+
+// postMembers gives a posted group its members, and returns it as it is then.
+func (c *change) postMembers(ctx context.Context, g *identity.Group, members []string) (identity.Group, error) {
+	if len(members) > 0 {
+		if _, err := c.changeMembers(ctx, g, []MemberOp{{MembersAdd, members}}); err != nil {
+			return identity.Group{}, err
+		}
+	}
+	return c.tx.Group(ctx, g.ID)
 }
 
 func ownGroup(g *identity.Group, source string) {

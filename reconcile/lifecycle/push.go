@@ -19,27 +19,40 @@ func (a *Applier) CreateUser(ctx context.Context, by identity.Actor, source stri
 		if err != nil {
 			return err
 		}
-		after := u.Clone()
-		after.Origin, after.Fingerprint = identity.OriginSSO, identity.Fingerprint{}
-		if held == nil {
-			after.ID = c.newID()
-		} else {
-			keepHeld(&after, held)
-		}
-		own(&after, source)
-		after.LastPushAt = c.now
-		protected, err := c.protected(ctx, held)
-		if err != nil {
-			return err
-		}
-		d := Decide(statedActive(u.Active), held, Facts{Way: Push, Source: source, Protected: protected, Revive: true})
-		if d.Refused {
-			return refuse(d, held)
-		}
-		result, err = c.writeUser(ctx, held, after, d)
+		result, err = c.postUser(ctx, source, held, c.idFor(held), u)
 		return err
 	})
 	return result, err
+}
+
+// idFor returns the id that a posted user has or gets.
+func (c *change) idFor(held *identity.User) string {
+	if held != nil {
+		return held.ID
+	}
+	return c.newID()
+}
+
+// postUser writes a posted user: a new one under the id, or the next state of the one held.
+func (c *change) postUser(ctx context.Context, source string, held *identity.User, id string, u identity.User) (identity.User, error) {
+	after := u.Clone()
+	after.Origin, after.Fingerprint = identity.OriginSSO, identity.Fingerprint{}
+	if held == nil {
+		after.ID = id
+	} else {
+		keepHeld(&after, held)
+	}
+	own(&after, source)
+	after.LastPushAt = c.now
+	protected, err := c.protected(ctx, held)
+	if err != nil {
+		return identity.User{}, err
+	}
+	d := Decide(statedActive(u.Active), held, Facts{Way: Push, Source: source, Protected: protected, Revive: true})
+	if d.Refused {
+		return identity.User{}, refuse(d, held)
+	}
+	return c.writeUser(ctx, held, after, d)
 }
 
 // heldForPost finds who is meant by a POST: nil for nobody, an error for somebody whom it may not touch.
