@@ -104,6 +104,7 @@ func describe(err error) *Error {
 		duplicate   *store.DuplicateError
 		refused     *lifecycle.RefusedError
 		unknown     *lifecycle.UnknownMemberError
+		cycle       *store.CycleError
 		tooLarge    *http.MaxBytesError
 	)
 	bad := func(scimType, detail string) *Error {
@@ -122,6 +123,8 @@ func describe(err error) *Error {
 		return bad(invalidFilter, "filter: "+unsupported.Error())
 	case errors.As(err, &unknown):
 		return bad(invalidValue, unknown.Error())
+	case errors.As(err, &cycle):
+		return bad(invalidValue, cycle.Error())
 	case errors.Is(err, store.ErrText):
 		return bad(invalidValue, store.ErrText.Error())
 	case errors.As(err, &duplicate):

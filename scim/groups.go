@@ -184,13 +184,7 @@ func (h *Handler) groupDocs(r *request, groups []identity.Group) ([]any, error) 
 		doc := h.groupDoc(r, &groups[i])
 		list := make([]any, 0, len(members[groups[i].ID]))
 		for _, m := range members[groups[i].ID] {
-			display := m.DisplayName
-			if display == "" {
-				display = m.UserName
-			}
-			list = append(list, map[string]any{
-				"value": m.ID, "display": display, "type": h.users.Name, "$ref": r.location(h.users, m.ID),
-			})
+			list = append(list, h.memberDoc(r, &m))
 		}
 		doc["members"] = list
 		docs[i] = selected.apply(doc)
@@ -198,15 +192,25 @@ func (h *Handler) groupDocs(r *request, groups []identity.Group) ([]any, error) 
 	return docs, nil
 }
 
-func (h *Handler) membersOf(ctx context.Context, groups []identity.Group) (map[string][]store.MemberRef, error) {
-	var ids []string
-	for i := range groups {
-		if groups[i].MemberCount > 0 {
-			ids = append(ids, groups[i].ID)
-		}
+// memberDoc returns a member as it stands in its group: a user, or a group that is nested in it.
+func (h *Handler) memberDoc(r *request, m *store.MemberRef) map[string]any {
+	resource, display := h.users, m.DisplayName
+	if m.Group {
+		resource = h.groups
 	}
-	if len(ids) == 0 {
+	if display == "" {
+		display = m.UserName
+	}
+	return map[string]any{"value": m.ID, "display": display, "type": resource.Name, "$ref": r.location(resource, m.ID)}
+}
+
+func (h *Handler) membersOf(ctx context.Context, groups []identity.Group) (map[string][]store.MemberRef, error) {
+	if len(groups) == 0 {
 		return nil, nil
+	}
+	ids := make([]string, len(groups))
+	for i := range groups {
+		ids[i] = groups[i].ID
 	}
 	return h.opt.Store.MembersOfGroups(ctx, ids)
 }

@@ -244,8 +244,12 @@ func (h *Handler) userDocs(r *request, users []identity.User) ([]any, error) {
 		doc := h.userDoc(r, &users[i])
 		list := make([]any, 0, len(groups[users[i].ID]))
 		for _, g := range groups[users[i].ID] {
+			kind := "direct"
+			if g.Indirect {
+				kind = "indirect" // RFC 7643, section 4.1.2
+			}
 			list = append(list, map[string]any{
-				"value": g.ID, "display": g.DisplayName, "type": "direct", "$ref": r.location(h.groups, g.ID),
+				"value": g.ID, "display": g.DisplayName, "type": kind, "$ref": r.location(h.groups, g.ID),
 			})
 		}
 		doc["groups"] = list

@@ -29,6 +29,15 @@ func (d dialect) in(column, cast string) string {
 	return column + " IN (SELECT value FROM json_each(?))"
 }
 
+// notIn returns the predicate "column is none of these". PostgreSQL makes a hash table of the list, which it does for
+// "<> ALL" from version 15 only.
+func (d dialect) notIn(column, cast string) string {
+	if d.postgres() {
+		return "NOT EXISTS (SELECT 1 FROM unnest(?::" + cast + "[]) AS listed (value) WHERE listed.value = " + column + ")"
+	}
+	return column + " NOT IN (SELECT value FROM json_each(?))"
+}
+
 // lookup returns the statement that looks each value of a list up by a column: the columns of the rows of a table that
 // meet where, and its arguments. PostgreSQL is made to take one look at an index for each value. Left the choice, without
 // statistics it expects a row or two of where, reads them all, and compares each of a hundred thousand with each value.
@@ -130,6 +139,22 @@ func (d dialect) forUpdate() string {
 func (d dialect) forShare() string {
 	if d.postgres() {
 		return " FOR SHARE"
+	}
+	return ""
+}
+
+// forNoKeyUpdate is forUpdate for rows that others may refer to in the meantime.
+func (d dialect) forNoKeyUpdate() string {
+	if d.postgres() {
+		return " FOR NO KEY UPDATE"
+	}
+	return ""
+}
+
+// forKeyShare keeps the selected rows from being deleted until the transaction ends.
+func (d dialect) forKeyShare() string {
+	if d.postgres() {
+		return " FOR KEY SHARE"
 	}
 	return ""
 }

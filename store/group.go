@@ -79,22 +79,27 @@ func (tx *Tx) InsertGroup(ctx context.Context, g *identity.Group) error {
 	return tx.insertRows(ctx, "groups", groupInsert, [][]any{values})
 }
 
-var groupUpdate = "UPDATE groups SET " + strings.Join(groupInsert[1:], " = ?, ") + " = ? WHERE id = ? AND version = ?"
+var groupUpdate = "UPDATE groups SET " + strings.Join(groupInsert[1:], " = ?, ") + " = ? WHERE id = ? AND version = ? " +
+	"RETURNING member_count, member_hash_hi, member_hash_lo"
 
 // UpdateGroup writes g over the row whose version is the given one; ErrStale when it has another. The member count and
-// hash follow the members by themselves.
+// hash follow the members by themselves, and g has them then.
 func (tx *Tx) UpdateGroup(ctx context.Context, g *identity.Group, version int64) error {
 	values, err := groupValues(g)
 	if err != nil {
 		return err
 	}
-	n, err := tx.exec(ctx, groupUpdate, append(values[1:], g.ID, version)...)
-	if err != nil {
+	var rows []struct {
+		MemberCount                int
+		MemberHashHi, MemberHashLo int64
+	}
+	if err := tx.scan(ctx, &rows, groupUpdate, append(values[1:], g.ID, version)...); err != nil {
 		return fmt.Errorf("write group %s: %w", g.ID, err)
 	}
-	if n == 0 {
+	if len(rows) == 0 {
 		return ErrStale
 	}
+	g.MemberCount, g.MemberHash = rows[0].MemberCount, identity.SetHash{Hi: rows[0].MemberHashHi, Lo: rows[0].MemberHashLo}
 	return nil
 }
 
@@ -107,10 +112,14 @@ func (tx *Tx) TouchGroup(ctx context.Context, id string, now time.Time) error {
 	return nil
 }
 
-// DeleteGroup removes a group with its memberships and what it grants; its team stays, without a group.
+// DeleteGroup removes a group with its memberships and what it grants; its team stays, without a group, and so do the
+// groups that are in it. The caller holds the group's row.
 func (tx *Tx) DeleteGroup(ctx context.Context, id string) error {
 	if !isID(id) {
 		return ErrNotFound
+	}
+	if _, err := tx.KeepNested(ctx, id, nil); err != nil {
+		return err
 	}
 	n, err := tx.exec(ctx, "DELETE FROM groups WHERE id = ?", id)
 	if err != nil {
@@ -138,12 +147,13 @@ func (r reader) GroupByName(ctx context.Context, name string) (identity.Group, e
 	return r.oneGroup(ctx, "WHERE g.display_name_key = ?", identity.Normalize(name))
 }
 
-// LockGroup is Group, and keeps others from changing the row until the transaction ends.
+// LockGroup is Group, and keeps others from changing the row until the transaction ends. They may refer to it: of two
+// groups that are changed at once, each may be about to become a member of the other.
 func (tx *Tx) LockGroup(ctx context.Context, id string) (identity.Group, error) {
 	if !isID(id) {
 		return identity.Group{}, ErrNotFound
 	}
-	return tx.oneGroup(ctx, "WHERE g.id = ?"+tx.d.forUpdate(), id)
+	return tx.oneGroup(ctx, "WHERE g.id = ?"+tx.d.forNoKeyUpdate(), id)
 }
 
 func (r reader) oneGroup(ctx context.Context, where string, args ...any) (identity.Group, error) {

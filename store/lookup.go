@@ -22,12 +22,10 @@ type UserLookup struct {
 var (
 	userByID      = newText("SELECT " + userColumnList + " FROM users WHERE id = ? AND deleted_at IS NULL")
 	userByName    = newText("SELECT " + userColumnList + " FROM users WHERE user_name_key = ? AND deleted_at IS NULL")
-	groupsByID    = newText(groupsOfOne + "m.user_id = ? ORDER BY g.display_name_key")
-	groupsByName  = newText(groupsOfOne + "m.user_id = (SELECT id FROM users WHERE user_name_key = ?) ORDER BY g.display_name_key")
+	groupsByID    = newText(groupsOf("m.user_id = ?"))
+	groupsByName  = newText(groupsOf("m.user_id = (SELECT id FROM users WHERE user_name_key = ?)"))
 	keyHolderText = newText(holderSelect)
 )
-
-const groupsOfOne = "SELECT g.id, g.display_name FROM group_members m JOIN groups g ON g.id = m.group_id WHERE "
 
 // statements returns what the lookup asks of the database: nothing where no row can be meant.
 func (l *UserLookup) statements() []statement {
@@ -38,7 +36,7 @@ func (l *UserLookup) statements() []statement {
 	if l.ID != "" && !isID(l.ID) || !holdable(value) {
 		return nil
 	}
-	return []statement{{user, []any{value}, l.scanUser}, {groups, []any{value}, l.scanGroups}}
+	return []statement{{user, []any{value}, l.scanUser}, {groups, []any{value, value}, l.scanGroups}}
 }
 
 func (l *UserLookup) scanUser(found rows) error {
@@ -56,8 +54,11 @@ func (l *UserLookup) scanUser(found rows) error {
 func (l *UserLookup) scanGroups(found rows) error {
 	l.Groups = nil
 	for found.Next() {
-		var g GroupRef
-		if err := found.Scan(&g.ID, &g.DisplayName); err != nil {
+		var (
+			g         GroupRef
+			user, key string
+		)
+		if err := found.Scan(&user, &g.ID, &g.DisplayName, &g.Indirect, &key); err != nil {
 			return err
 		}
 		l.Groups = append(l.Groups, g)

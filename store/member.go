@@ -10,11 +10,13 @@ import (
 type GroupRef struct {
 	ID          string
 	DisplayName string
+	Indirect    bool // of a user: who is in it only by groups that are nested in it
 }
 
-// MemberRef names a member of a group.
+// MemberRef names a member of a group: a user, or a nested group, which has no UserName and is always Active.
 type MemberRef struct {
 	ID          string
+	Group       bool
 	UserName    string
 	DisplayName string
 	SourceID    string
@@ -22,24 +24,11 @@ type MemberRef struct {
 }
 
 // AddMembers makes users members of a group and returns the ids of those who were not. Nothing is loaded, and
-// parallel calls lose nothing. An id that is nobody's is an ErrNotFound; check with UsersByID first to name it.
+// parallel calls lose nothing. An id that is nobody's is an ErrNotFound.
 func (tx *Tx) AddMembers(ctx context.Context, groupID string, userIDs []string) ([]string, error) {
-	if !isID(groupID) {
-		return nil, ErrNotFound
-	}
-	// The users' rows are held: a key that changes in the meantime would be missed by the pairs written here.
-	var added []string
-	err := tx.raw(ctx, "INSERT INTO group_members (group_id, user_id, key_hi, key_lo) "+
-		"SELECT "+tx.d.uuid("?")+", id, key_hi, key_lo FROM users WHERE "+tx.d.in("id", "uuid")+" ORDER BY seq"+tx.d.forShare()+
-		" ON CONFLICT DO NOTHING RETURNING user_id", groupID, tx.d.list(validIDs(userIDs))).Scan(&added).Error
-	if isForeignKey(err) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("add members: %w", err)
-	}
-	if len(added) == len(userIDs) {
-		return added, nil
+	added, err := tx.insertMembers(ctx, groupID, "", userIDs)
+	if err != nil || len(added) == len(userIDs) {
+		return added, err
 	}
 	distinct := slices.Compact(slices.Sorted(slices.Values(userIDs)))
 	var known int
@@ -50,6 +39,57 @@ func (tx *Tx) AddMembers(ctx context.Context, groupID string, userIDs []string) 
 		return nil, ErrNotFound
 	}
 	return added, nil
+}
+
+// AddKnownMembers makes those of these ids that are users' members of a group. It returns whom it added, and the ids
+// that are nobody's or somebody's who was deleted. Where all are new it takes one statement.
+func (tx *Tx) AddKnownMembers(ctx context.Context, groupID string, ids []string) (added, unknown []string, err error) {
+	if added, err = tx.insertMembers(ctx, groupID, " AND deleted_at IS NULL", ids); err != nil || len(added) == len(ids) {
+		return added, nil, err
+	}
+	unknown, err = tx.UnknownUsers(ctx, without(ids, added))
+	return added, unknown, err
+}
+
+// insertMembers writes the pairs of those users who are there and meet a condition, and returns whose are new.
+func (tx *Tx) insertMembers(ctx context.Context, groupID, condition string, userIDs []string) ([]string, error) {
+	if !isID(groupID) {
+		return nil, ErrNotFound
+	}
+	valid := validIDs(userIDs)
+	if len(valid) == 0 {
+		return nil, nil
+	}
+	// The users' rows are held: a key that changes in the meantime would be missed by the pairs written here.
+	var added []string
+	err := tx.raw(ctx, "INSERT INTO group_members (group_id, user_id, key_hi, key_lo) "+
+		"SELECT "+tx.d.uuid("?")+", id, key_hi, key_lo FROM users WHERE "+tx.d.in("id", "uuid")+condition+" ORDER BY seq"+tx.d.forShare()+
+		" ON CONFLICT DO NOTHING RETURNING user_id", groupID, tx.d.list(valid)).Scan(&added).Error
+	if isForeignKey(err) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("add members: %w", err)
+	}
+	return added, nil
+}
+
+// without returns the ids that are not among others.
+func without(ids, others []string) []string {
+	if len(others) == 0 {
+		return ids
+	}
+	is := make(map[string]bool, len(others))
+	for _, id := range others {
+		is[id] = true
+	}
+	var rest []string
+	for _, id := range ids {
+		if !is[id] {
+			rest = append(rest, id)
+		}
+	}
+	return rest
 }
 
 // RemoveMembers ends these users' membership of a group and returns the ids of those who were members.
@@ -72,7 +112,7 @@ func (tx *Tx) KeepMembers(ctx context.Context, groupID string, userIDs []string)
 		return nil, nil
 	}
 	var removed []string
-	err := tx.raw(ctx, "DELETE FROM group_members WHERE group_id = ? AND NOT ("+tx.d.in("user_id", "uuid")+") RETURNING user_id",
+	err := tx.raw(ctx, "DELETE FROM group_members WHERE group_id = ? AND "+tx.d.notIn("user_id", "uuid")+" RETURNING user_id",
 		groupID, tx.d.list(validIDs(userIDs))).Scan(&removed).Error
 	if err != nil {
 		return nil, fmt.Errorf("remove members: %w", err)
@@ -87,17 +127,10 @@ func (r reader) UnknownUsers(ctx context.Context, ids []string) ([]string, error
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
-	is := make(map[string]bool, len(known))
-	for _, id := range known {
-		is[id] = true
+	if unknown := without(ids, known); len(unknown) > 0 {
+		return unknown, nil
 	}
-	var unknown []string
-	for _, id := range ids {
-		if !is[id] {
-			unknown = append(unknown, id)
-		}
-	}
-	return unknown, nil
+	return nil, nil
 }
 
 // MemberIDs returns the ids of a group's members after an id, at most limit of them, in the order of their ids.
@@ -117,37 +150,55 @@ func (r reader) MemberIDs(ctx context.Context, groupID, after string, limit int)
 	return ids, nil
 }
 
-// GroupsOfUsers returns the groups of each of these users, by user id, in the order of their names.
+// GroupsOfUsers returns the groups of each of these users, by user id, in the order of their names: those that they are
+// members of, and those that these are in.
 func (r reader) GroupsOfUsers(ctx context.Context, userIDs []string) (map[string][]GroupRef, error) {
-	var rows []struct{ UserID, ID, DisplayName string }
-	err := r.raw(ctx, "SELECT m.user_id, g.id, g.display_name FROM group_members m JOIN groups g ON g.id = m.group_id WHERE "+
-		r.d.in("m.user_id", "uuid")+" ORDER BY g.display_name_key", r.d.list(validIDs(userIDs))).Scan(&rows).Error
-	if err != nil {
+	var rows []struct {
+		UserID, ID, DisplayName string
+		Indirect                bool
+	}
+	list := r.d.list(validIDs(userIDs))
+	if err := r.raw(ctx, groupsOf(r.d.in("m.user_id", "uuid")), list, list).Scan(&rows).Error; err != nil {
 		return nil, fmt.Errorf("read groups of users: %w", err)
 	}
 	groups := make(map[string][]GroupRef, len(userIDs))
 	for _, row := range rows {
-		groups[row.UserID] = append(groups[row.UserID], GroupRef{row.ID, row.DisplayName})
+		groups[row.UserID] = append(groups[row.UserID], GroupRef{row.ID, row.DisplayName, row.Indirect})
 	}
 	return groups, nil
 }
 
-// MembersOfGroups returns the members of each of these groups, by group id, in the order of Seq. Members who were
-// deleted over SCIM are left out.
+// groupsOf returns the statement that reads the groups of users, whom a condition on m.user_id selects. Its parameters
+// are given twice.
+func groupsOf(who string) string {
+	return "SELECT m.user_id, g.id, g.display_name, FALSE AS indirect, g.display_name_key " +
+		"FROM group_members m JOIN groups g ON g.id = m.group_id WHERE " + who + " UNION ALL " +
+		"SELECT DISTINCT m.user_id, g.id, g.display_name, TRUE, g.display_name_key FROM group_members m " +
+		"JOIN group_closure c ON c.member_id = m.group_id JOIN groups g ON g.id = c.ancestor_id WHERE " + who +
+		" AND NOT EXISTS (SELECT 1 FROM group_members o WHERE o.group_id = g.id AND o.user_id = m.user_id) " +
+		"ORDER BY display_name_key"
+}
+
+// MembersOfGroups returns the members of each of these groups, by group id, users first, in the order of Seq. Members
+// who were deleted over SCIM are left out.
 func (r reader) MembersOfGroups(ctx context.Context, groupIDs []string) (map[string][]MemberRef, error) {
 	var rows []struct {
-		GroupID, ID, UserName, DisplayName, SourceID string
-		Active                                       bool
+		GroupID string
+		MemberRef
+		IsGroup bool
 	}
-	err := r.raw(ctx, "SELECT m.group_id, u.id, u.user_name, u.display_name, u.source_id, u.active FROM group_members m "+
-		"JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL AND "+r.d.in("m.group_id", "uuid")+" ORDER BY u.seq",
-		r.d.list(validIDs(groupIDs))).Scan(&rows).Error
+	list := r.d.list(validIDs(groupIDs))
+	err := r.raw(ctx, "SELECT m.group_id, FALSE AS is_group, u.seq, u.id, u.user_name, u.display_name, u.source_id, u.active "+
+		"FROM group_members m JOIN users u ON u.id = m.user_id WHERE u.deleted_at IS NULL AND "+r.d.in("m.group_id", "uuid")+" UNION ALL "+
+		"SELECT n.group_id, TRUE, g.seq, g.id, '', g.display_name, g.source_id, TRUE FROM group_nested n "+
+		"JOIN groups g ON g.id = n.member_id WHERE "+r.d.in("n.group_id", "uuid")+" ORDER BY is_group, seq", list, list).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read members of groups: %w", err)
 	}
 	members := make(map[string][]MemberRef, len(groupIDs))
 	for _, row := range rows {
-		members[row.GroupID] = append(members[row.GroupID], MemberRef{row.ID, row.UserName, row.DisplayName, row.SourceID, row.Active})
+		row.Group = row.IsGroup
+		members[row.GroupID] = append(members[row.GroupID], row.MemberRef)
 	}
 	return members, nil
 }

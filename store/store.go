@@ -53,6 +53,16 @@ func (r reader) exec(ctx context.Context, statement string, args ...any) (int64,
 	return result.RowsAffected, translate(result.Error)
 }
 
+// scan is exec for a statement that returns rows.
+func (r reader) scan(ctx context.Context, dest any, statement string, args ...any) error {
+	for _, arg := range args {
+		if s, ok := arg.(string); ok && !holdable(s) {
+			return ErrText
+		}
+	}
+	return translate(r.raw(ctx, statement, args...).Scan(dest).Error)
+}
+
 // Open opens the database that a DSN names: `sqlite://file.db`, or a PostgreSQL URL (`postgres://user@host/db`, with
 // pgx's parameters). It neither creates tables nor waits for the server: call Migrate, or Ping.
 func Open(ctx context.Context, dsn string) (*Store, error) {

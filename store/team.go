@@ -161,15 +161,38 @@ func (r reader) EffectiveGrants(ctx context.Context, userID string) ([]identity.
 	}
 	var rows []identity.Grant
 	err := r.raw(ctx, "SELECT m.user_id, gg.team_id, t.name AS team_name, t.name_key, gg.role, 'group' AS kind, "+
-		"CAST(g.id AS text) AS source_id, g.display_name AS source_name FROM group_members m "+
+		"CAST(g.id AS text) AS source_id, g.display_name AS source_name, '' AS through FROM group_members m "+
 		"JOIN groups g ON g.id = m.group_id JOIN group_grants gg ON gg.group_id = g.id JOIN teams t ON t.id = gg.team_id "+
 		"WHERE m.user_id = ? UNION ALL "+
-		"SELECT d.user_id, d.team_id, t.name, t.name_key, d.role, d.kind, d.source_id, '' FROM grants d "+
-		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_name, source_id", userID, userID).Scan(&rows).Error
+		"SELECT m.user_id, gg.team_id, t.name, t.name_key, gg.role, 'group', CAST(g.id AS text), g.display_name, i.display_name "+
+		"FROM group_members m JOIN groups i ON i.id = m.group_id JOIN group_closure c ON c.member_id = m.group_id "+
+		"JOIN groups g ON g.id = c.ancestor_id JOIN group_grants gg ON gg.group_id = g.id JOIN teams t ON t.id = gg.team_id "+
+		"WHERE m.user_id = ? AND NOT EXISTS (SELECT 1 FROM group_members o WHERE o.group_id = g.id AND o.user_id = m.user_id) UNION ALL "+
+		"SELECT d.user_id, d.team_id, t.name, t.name_key, d.role, d.kind, d.source_id, '', '' FROM grants d "+
+		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_name, source_id, through",
+		userID, userID, userID).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)
 	}
-	return rows, nil
+	return onePerReason(rows), nil
+}
+
+// onePerReason joins neighbours that differ only in the nested group through which they are held: whoever is in a group
+// by several nested ones holds what it grants for one reason.
+func onePerReason(rows []identity.Grant) []identity.Grant {
+	grants := rows[:0]
+	for _, row := range rows {
+		if last := len(grants) - 1; last >= 0 {
+			same := row
+			same.Through = grants[last].Through
+			if same == grants[last] {
+				grants[last].Through += ", " + row.Through
+				continue
+			}
+		}
+		grants = append(grants, row)
+	}
+	return grants
 }
 
 // HasRole tells whether a user, active or not, has a role on a team for any reason.
@@ -213,10 +236,8 @@ func (r reader) CountLocalAdmins(ctx context.Context) (int, error) {
 func (tx *Tx) LocalAdmins(ctx context.Context) ([]string, error) {
 	// One transaction at a time, from here to its end: of two that each take a different admin's role away, both would
 	// see the other admin still there. The rows themselves are locked too, for the ways that do not ask here.
-	if tx.d.postgres() {
-		if _, err := tx.exec(ctx, "SELECT FROM teams WHERE id = ? FOR NO KEY UPDATE", identity.RootTeamID); err != nil {
-			return nil, fmt.Errorf("lock the root team: %w", err)
-		}
+	if err := tx.takeTurn(ctx); err != nil {
+		return nil, err
 	}
 	var ids []string
 	err := tx.raw(ctx, "SELECT id FROM users WHERE origin = 'local' AND active AND deleted_at IS NULL AND id IN ("+

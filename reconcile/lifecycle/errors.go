@@ -17,7 +17,7 @@ func refuse(d Decision, u *identity.User) error {
 
 func (e *RefusedError) Error() string { return "refused: " + e.Reason }
 
-// UnknownMemberError names ids that were to become members and are nobody's.
+// UnknownMemberError names ids that were to become members and are neither a user's nor a group's.
 type UnknownMemberError struct{ IDs []string }
 
 func (e *UnknownMemberError) Error() string {
@@ -26,5 +26,5 @@ func (e *UnknownMemberError) Error() string {
 	if len(e.IDs) > len(shown) {
 		more = fmt.Sprintf(" and %d more", len(e.IDs)-len(shown))
 	}
-	return "no such user: " + strings.Join(shown, ", ") + more
+	return "no such user or group: " + strings.Join(shown, ", ") + more
 }

@@ -20,7 +20,7 @@ const (
 	MembersSet    MemberOpKind = "set" // exactly these; none empties the group
 )
 
-// MemberOp changes the members of a group by user ids.
+// MemberOp changes the members of a group by their ids, which are users' or groups'.
 type MemberOp struct {
 	Op  MemberOpKind
 	IDs []string
@@ -35,7 +35,7 @@ type GroupChange struct {
 }
 
 // CreateGroup makes the group that a SCIM client posts, with its team and what the mapping grants. A taken name is a
-// *store.DuplicateError, a member who is nobody an *UnknownMemberError, and then nothing is made.
+// *store.DuplicateError, a member that is neither a user nor a group an *UnknownMemberError, and then nothing is made.
 func (a *Applier) CreateGroup(ctx context.Context, by identity.Actor, source string, g identity.Group, members []string) (identity.Group, error) {
 	var result identity.Group
 	err := a.inTx(ctx, by, func(c *change) error {
@@ -220,7 +220,8 @@ func (c *change) team(ctx context.Context, name string) (identity.Team, error) {
 }
 
 // ChangeGroup changes a group as a SCIM client asks. ifVersion is the version that the client saw, or 0 for any; another
-// one held is store.ErrStale. Members are deltas: none is loaded, and adding costs the same in every group.
+// one held is store.ErrStale. Members are deltas: none is loaded, and adding costs the same in every group. A member
+// that is neither a user nor a group is an *UnknownMemberError, a group that would be in itself a *store.CycleError.
 func (a *Applier) ChangeGroup(ctx context.Context, by identity.Actor, source, id string, ifVersion int64, g GroupChange) (identity.Group, error) {
 	var result identity.Group
 	err := a.inTx(ctx, by, func(c *change) error {
@@ -247,44 +248,40 @@ func (a *Applier) ChangeGroup(ctx context.Context, by identity.Actor, source, id
 		}
 		ownGroup(&after, source)
 		after.LastPushAt, after.Fingerprint = c.now, identity.Fingerprint{}
-		if err := c.writeGroup(ctx, &held, &after, g.Members, ""); err != nil {
-			return err
-		}
-		result, err = c.tx.Group(ctx, id)
+		result, err = c.writeGroup(ctx, &held, after, g.Members, "")
 		return err
 	})
 	return result, err
 }
 
-// writeGroup writes a group's next state and its member operations. Where nothing differs, only the time of the push
-// is kept, as for users.
-func (c *change) writeGroup(ctx context.Context, held, after *identity.Group, members []MemberOp, reason string) error {
-	fields := compareGroups(held, after)
-	moved := false
-	if len(members) > 0 {
-		var err error
-		if moved, err = c.changeMembers(ctx, after, members); err != nil {
-			return err
-		}
+// writeGroup writes a group's next state and its member operations, and returns the group as it is then. Where nothing
+// differs, only the time of the push is kept, as for users.
+func (c *change) writeGroup(ctx context.Context, held *identity.Group, after identity.Group, members []MemberOp, reason string) (identity.Group, error) {
+	fields := compareGroups(held, &after)
+	moved, err := c.changeMembers(ctx, &after, members)
+	if err != nil {
+		return identity.Group{}, err
 	}
 	adopted := held.Source != after.Source || held.SourceID != after.SourceID
 	if len(fields) == 0 && !moved && !adopted {
-		if after.LastPushAt.Equal(held.LastPushAt) {
-			return nil
-		}
 		noted := *held
 		noted.LastPushAt = after.LastPushAt
-		return c.tx.UpdateGroup(ctx, &noted, held.Version)
+		if noted.LastPushAt.Equal(held.LastPushAt) {
+			return noted, nil
+		}
+		err := c.tx.UpdateGroup(ctx, &noted, held.Version)
+		return noted, err
 	}
 	after.Version, after.LastModified = held.Version+1, c.now
-	if err := c.tx.UpdateGroup(ctx, after, held.Version); err != nil {
-		return err
+	if err := c.tx.UpdateGroup(ctx, &after, held.Version); err != nil {
+		return identity.Group{}, err
 	}
 	if len(fields) == 0 && !adopted {
-		return nil
+		return after, nil
 	}
 	c.event(identity.Event{Type: identity.EventGroupUpdated, Object: identity.ObjectGroup, ObjectID: after.ID, Name: after.DisplayName, Fields: fields, Reason: reason})
-	return c.syncTeam(ctx, after)
+	err = c.syncTeam(ctx, &after)
+	return after, err
 }
 
 func compareGroups(a, b *identity.Group) []identity.FieldChange {
@@ -305,35 +302,7 @@ func withName(g *identity.Group) identity.Attributes {
 func (c *change) changeMembers(ctx context.Context, g *identity.Group, ops []MemberOp) (bool, error) {
 	moved := false
 	for _, op := range ops {
-		var added, removed []string
-		run := func() (err error) {
-			switch op.Op {
-			case MembersRemove:
-				removed, err = c.tx.RemoveMembers(ctx, g.ID, op.IDs)
-				return err
-			case MembersSet:
-				if removed, err = c.tx.KeepMembers(ctx, g.ID, op.IDs); err != nil {
-					return err
-				}
-			}
-			added, err = c.tx.AddMembers(ctx, g.ID, op.IDs)
-			return err
-		}
-		var err error
-		if op.Op == MembersAdd || op.Op == MembersSet {
-			unknown, err := c.tx.UnknownUsers(ctx, op.IDs)
-			if err != nil {
-				return false, err
-			}
-			if len(unknown) > 0 {
-				return false, &UnknownMemberError{unknown}
-			}
-		}
-		if op.Op == MembersAdd {
-			err = run()
-		} else {
-			err = c.guarded(ctx, run)
-		}
+		added, removed, err := c.moveMembers(ctx, g, op)
 		if err != nil {
 			return false, err
 		}
@@ -341,6 +310,62 @@ func (c *change) changeMembers(ctx context.Context, g *identity.Group, ops []Mem
 		moved = moved || len(added) > 0 || len(removed) > 0
 	}
 	return moved, nil
+}
+
+// moveMembers runs one member operation and returns the users and groups that came and went.
+func (c *change) moveMembers(ctx context.Context, g *identity.Group, op MemberOp) (added, removed []string, err error) {
+	switch op.Op {
+	case MembersRemove:
+		err = c.guarded(ctx, func() error {
+			removed, err = c.removeMembers(ctx, g, op.IDs)
+			return err
+		})
+	case MembersSet:
+		err = c.guarded(ctx, func() error {
+			if removed, err = c.keepMembers(ctx, g, op.IDs); err != nil {
+				return err
+			}
+			added, err = c.addMembers(ctx, g, op.IDs)
+			return err
+		})
+	default:
+		added, err = c.addMembers(ctx, g, op.IDs)
+	}
+	return added, removed, err
+}
+
+// addMembers looks for groups only among the ids that are no users': adding users costs the same where groups nest.
+func (c *change) addMembers(ctx context.Context, g *identity.Group, ids []string) ([]string, error) {
+	added, rest, err := c.tx.AddKnownMembers(ctx, g.ID, ids)
+	if err != nil || len(rest) == 0 {
+		return added, err
+	}
+	nested, unknown, err := c.tx.AddNested(ctx, store.GroupRef{ID: g.ID, DisplayName: g.DisplayName}, rest)
+	if err != nil {
+		return nil, err
+	}
+	if len(unknown) > 0 {
+		return nil, &UnknownMemberError{unknown}
+	}
+	return append(added, nested...), nil
+}
+
+func (c *change) removeMembers(ctx context.Context, g *identity.Group, ids []string) ([]string, error) {
+	removed, err := c.tx.RemoveMembers(ctx, g.ID, ids)
+	if err != nil || len(removed) == len(ids) {
+		return removed, err
+	}
+	nested, err := c.tx.RemoveNested(ctx, g.ID, ids)
+	return append(removed, nested...), err
+}
+
+func (c *change) keepMembers(ctx context.Context, g *identity.Group, ids []string) ([]string, error) {
+	removed, err := c.tx.KeepMembers(ctx, g.ID, ids)
+	if err != nil {
+		return nil, err
+	}
+	nested, err := c.tx.KeepNested(ctx, g.ID, ids)
+	return append(removed, nested...), err
 }
 
 func (c *change) memberEvents(g *identity.Group, added, removed []string) {
@@ -371,23 +396,35 @@ func (c *change) deleteGroup(ctx context.Context, held *identity.Group, reason s
 	if err != nil {
 		return err
 	}
+	outer, err := c.tx.TouchOuter(ctx, held.ID, c.now)
+	if err != nil {
+		return err
+	}
 	return c.guarded(ctx, func() error {
 		if err := c.tx.DeleteGroup(ctx, held.ID); err != nil {
 			return err
 		}
+		for _, o := range outer {
+			c.memberEvents(&identity.Group{ID: o.ID, DisplayName: o.DisplayName}, nil, []string{held.ID})
+		}
 		c.event(identity.Event{Type: identity.EventGroupDeleted, Object: identity.ObjectGroup, ObjectID: held.ID, Name: held.DisplayName, Reason: reason})
-		teams := []string{held.TeamID}
-		for _, g := range grants[held.ID] {
-			teams = append(teams, g.TeamID)
-		}
-		for _, team := range teams {
-			if team == "" {
-				continue
-			}
-			if _, err := c.tx.DeleteTeamIfUnused(ctx, team); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.deleteUnusedTeams(ctx, held, grants[held.ID])
 	})
+}
+
+// deleteUnusedTeams deletes a group's team, and those on which it granted something, unless others hold grants on them.
+func (c *change) deleteUnusedTeams(ctx context.Context, held *identity.Group, grants []store.GroupGrant) error {
+	teams := []string{held.TeamID}
+	for _, g := range grants {
+		teams = append(teams, g.TeamID)
+	}
+	for _, team := range teams {
+		if team == "" {
+			continue
+		}
+		if _, err := c.tx.DeleteTeamIfUnused(ctx, team); err != nil {
+			return err
+		}
+	}
+	return nil
 }

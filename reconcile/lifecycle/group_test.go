@@ -323,7 +323,7 @@ func TestBreakGlass_WhereThereIsNoLocalAdmin(t *testing.T) {
 func TestUnknownMemberError_NamesAFew(t *testing.T) {
 	t.Parallel()
 	err := &lifecycle.UnknownMemberError{IDs: []string{"1", "2", "3", "4", "5", "6", "7"}}
-	if got, want := err.Error(), "no such user: 1, 2, 3, 4, 5 and 2 more"; got != want {
+	if got, want := err.Error(), "no such user or group: 1, 2, 3, 4, 5 and 2 more"; got != want {
 		t.Errorf("Error() = %q, want %q", got, want)
 	}
 }

@@ -320,7 +320,7 @@ func (p *pull) groups(ctx context.Context) error {
 			setGroupFields(&after, c.Fields)
 			after.Source, after.SourceID = p.source, c.SourceID
 			after.Fingerprint, after.ObservedAt = c.Fingerprint, c.ReadAt
-			err = p.writeGroup(ctx, &held, &after, nil, c.Reason)
+			_, err = p.writeGroup(ctx, &held, after, nil, c.Reason)
 		}
 		if err != nil {
 			return err
@@ -393,7 +393,7 @@ func (p *pull) members(ctx context.Context) error {
 			return err
 		}
 		add, remove := p.memberIDs(&g, w.add, resolved), p.memberIDs(&g, w.remove, resolved)
-		if err := p.moveMembers(ctx, &g, add, remove); err != nil {
+		if err := p.moveUsers(ctx, &g, add, remove); err != nil {
 			return err
 		}
 	}
@@ -423,7 +423,7 @@ func (p *pull) memberIDs(g *identity.Group, indexes []int, resolved map[string]s
 	return ids
 }
 
-func (p *pull) moveMembers(ctx context.Context, g *identity.Group, add, remove []string) error {
+func (p *pull) moveUsers(ctx context.Context, g *identity.Group, add, remove []string) error {
 	var added, removed []string
 	var err error
 	if len(add) > 0 {

@@ -163,6 +163,8 @@ type Via struct {
 	Kind identity.GrantKind `json:"kind"`
 	ID   string             `json:"id,omitempty"`   // group id, or id of the administrator
 	Name string             `json:"name,omitempty"` // group name, or the attribute
+	// The nested groups by which the user is in the group; "" for a member of its own.
+	Through string `json:"through,omitempty"`
 }
 
 // Explain sums grants up by team and role, in the grants' order. The grants of an inactive user are suspended: they
@@ -182,7 +184,7 @@ func Explain(u *identity.User, grants []identity.Grant) Access {
 	for _, g := range grants {
 		team := lastOrNew(&access.Teams, func(t TeamAccess) bool { return t.Team == g.TeamName }, TeamAccess{Team: g.TeamName})
 		role := lastOrNew(&team.Roles, func(r RoleAccess) bool { return r.Role == g.Role }, RoleAccess{Role: g.Role})
-		via := Via{Kind: g.Kind, ID: g.SourceID, Name: g.SourceName}
+		via := Via{Kind: g.Kind, ID: g.SourceID, Name: g.SourceName, Through: g.Through}
 		if g.Kind == identity.GrantDirect {
 			via.Name = "attribute roles"
 		}

@@ -79,4 +79,5 @@ type Grant struct {
 	Kind       GrantKind
 	SourceID   string // group id, user id of the granting administrator, or "" for direct roles
 	SourceName string // name of what SourceID identifies, filled on reads
+	Through    string // names of the nested groups by which the user is in the group, "" for a member of its own; filled on reads
 }

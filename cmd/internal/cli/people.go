@@ -79,7 +79,11 @@ func viaText(via roles.Via) string {
 	case identity.GrantJIT:
 		return "given at sign-in"
 	}
-	return strings.TrimSpace(string(via.Kind) + " " + via.Name)
+	reason := strings.TrimSpace(string(via.Kind) + " " + via.Name)
+	if via.Through != "" {
+		reason += " (through " + via.Through + ")"
+	}
+	return reason
 }
 
 // userJSON is a user as `--output json` prints it.
@@ -306,7 +310,11 @@ func (e *env) groupsCommand() *cobra.Command {
 				gives = append(gives, grant.TeamName+":"+grant.Role)
 			}
 			for _, m := range members[g.ID] {
-				out.MemberNames = append(out.MemberNames, m.UserName)
+				name := m.UserName
+				if m.Group {
+					name = "group " + m.DisplayName
+				}
+				out.MemberNames = append(out.MemberNames, name)
 			}
 			if e.json() {
 				return e.print(out)
