@@ -36,6 +36,7 @@ connectors                        : store/identity
 connectors/okta                   : connectors store/identity
 connectors/okta/oktatest          :
 
+scim/scimtest                     :
 scim/schema                       :
 scim/filter                       : scim/schema
 scim/patch                        : scim/schema scim/filter store/identity
