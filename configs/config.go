@@ -24,6 +24,9 @@ type Config struct {
 	where places // of the fields in the file that this was read from
 }
 
+// FromFile tells whether the configuration was read from a file.
+func (c *Config) FromFile() bool { return c.where != nil }
+
 // TLS names the server's certificate. Both or neither are set.
 type TLS struct {
 	CertFile string `yaml:"cert_file"` // PEM, the chain included
@@ -35,12 +38,14 @@ func (t TLS) Enabled() bool { return t.CertFile != "" }
 
 // SCIM configures the push endpoint.
 type SCIM struct {
-	Enabled           bool          `yaml:"enabled"`
-	ActivationDelay   time.Duration `yaml:"activation_delay"` // from enabling until every replica serves
+	Enabled           *bool         `yaml:"enabled"`          // declared on or off; nil: the stored setting decides
+	ActivationDelay   time.Duration `yaml:"activation_delay"` // from enabling the stored setting until every replica serves
 	RequestsPerMinute int           `yaml:"requests_per_minute"`
 	MaxResults        int           `yaml:"max_results"` // of a page
 	UserNameIsEmail   string        `yaml:"user_name_is_email"`
 	UnknownRoles      string        `yaml:"unknown_roles"`
+	StrictReadOnly    bool          `yaml:"strict_read_only"` // a read-only attribute or a password that is stated is an error
+	Extensions        []Extension   `yaml:"extensions"`
 }
 
 // Values of SCIM.UserNameIsEmail: what happens when userName is not the primary e-mail address.
@@ -171,13 +176,14 @@ const (
 func BuiltInRoles() []string { return []string{"admin", "viewer", "operator", "scim_provisioner"} }
 
 // Default returns the configuration of an installation without a file: SQLite in the working directory, loopback,
-// SCIM enabled, no connectors. A file starts from the same values, but with SCIM off until it says otherwise.
+// SCIM declared on, no connectors. A file starts from the same values, but leaves SCIM to the stored setting until it
+// says otherwise.
 func Default() *Config {
 	return &Config{
 		Listen:   "127.0.0.1:8080",
 		Database: "sqlite://idpsync.db",
 		SCIM: SCIM{
-			Enabled:           true,
+			Enabled:           new(true),
 			ActivationDelay:   30 * time.Second,
 			RequestsPerMinute: 200,
 			MaxResults:        200,

@@ -84,7 +84,10 @@ func TestDefaultIsValid(t *testing.T) {
 func TestEmptyFileIsTheDefaultWithoutSCIM(t *testing.T) {
 	t.Parallel()
 	want := configs.Default()
-	want.SCIM.Enabled = false
+	if on := want.SCIM.Enabled; on == nil || !*on {
+		t.Error("the built-in defaults do not declare SCIM on")
+	}
+	want.SCIM.Enabled = nil
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "scim:\nlisten:\n", "\ufeff"} {
 		if diff := cmp.Diff(want, mustParse(t, text), cmpopts.IgnoreUnexported(configs.Config{})); diff != "" {
 			t.Errorf("Parse(%q) differs from the default (-want +got):\n%s", text, diff)
@@ -105,6 +108,7 @@ func TestExample(t *testing.T) {
 	opts := cmp.Options{
 		cmpopts.IgnoreUnexported(configs.Config{}),
 		cmpopts.IgnoreFields(configs.Config{}, "Connectors", "RoleMapping", "Webhooks"),
+		cmpopts.IgnoreFields(configs.SCIM{}, "Extensions"),
 	}
 	if diff := cmp.Diff(want, c, opts); diff != "" {
 		t.Errorf("the example differs from the defaults that it tells of (-want +got):\n%s", diff)
@@ -215,7 +219,7 @@ connectors:
 	if c.Listen != "[::1]:0" || c.BaseURL != "https://id.example.com/prefix" || c.DefaultRole != "" {
 		t.Errorf("listen, base_url, default_role = %q, %q, %q", c.Listen, c.BaseURL, c.DefaultRole)
 	}
-	if !c.SCIM.Enabled || c.SCIM.MaxResults != 77 || c.SCIM.ActivationDelay != 90*time.Second {
+	if on := c.SCIM.Enabled; on == nil || !*on || c.SCIM.MaxResults != 77 || c.SCIM.ActivationDelay != 90*time.Second {
 		t.Errorf("scim = %+v", c.SCIM)
 	}
 	one, two, three, four := c.Connectors[0], c.Connectors[1], c.Connectors[2], c.Connectors[3]
@@ -246,6 +250,71 @@ func TestAnEnvironmentVariableIsNotExpandedTwice(t *testing.T) {
 	c := mustParse(t, `connectors: [{name: a, type: okta, url: https://a.example.com, api_token: "${NESTED}"}]`)
 	if got, want := c.Connectors[0].APIToken.Reveal(), "${OKTA_TOKEN}$$"; got != want {
 		t.Errorf("api_token = %q, want %q", got, want)
+	}
+}
+
+// TestRule1_EnabledIsDeclaredOrNot: on, off, and left to the stored setting are three.
+func TestRule1_EnabledIsDeclaredOrNot(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]*bool{
+		"scim: {enabled: true}":       new(true),
+		"scim: {enabled: \"${YES}\"}": new(true),
+		"scim: {enabled: false}":      new(false),
+		"scim: {enabled: }":           nil,
+		"scim: {max_results: 7}":      nil,
+		"listen: 127.0.0.1:8080":      nil,
+		"# nothing is stated here\n":  nil,
+	} {
+		c := mustParse(t, text)
+		if diff := cmp.Diff(want, c.SCIM.Enabled); diff != "" {
+			t.Errorf("%s: enabled (-want +got):\n%s", text, diff)
+		}
+		if !c.FromFile() {
+			t.Errorf("%s: FromFile() = false", text)
+		}
+	}
+	if configs.Default().FromFile() {
+		t.Error("the built-in defaults are said to be from a file")
+	}
+}
+
+func TestRule16_Extensions(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, `
+scim:
+  strict_read_only: true
+  extensions:
+    - id: URN:Acme:hr:2.0
+      name: HR
+      required: true
+      attributes:
+        - {name: badge, required: true, case_exact: true, mutability: immutable, uniqueness: none, canonical_values: [a, b]}
+        - {name: pin, mutability: writeOnly}
+        - {name: tags, multi_valued: true, returned: request}
+        - name: desk
+          type: complex
+          sub_attributes:
+            - {name: floor, type: integer, required: true}
+            - {name: $ref, type: reference, reference_types: [User, external]}
+    - {id: "urn:acme:x", attributes: [{name: a-b_c1, type: dateTime}]}
+`)
+	if !c.SCIM.StrictReadOnly {
+		t.Error("strict_read_only = false")
+	}
+	want := []configs.Extension{
+		{ID: "URN:Acme:hr:2.0", Name: "HR", Required: true, Attributes: []configs.Attribute{
+			{Name: "badge", Required: true, CaseExact: true, Mutability: "immutable", Uniqueness: "none", CanonicalValues: []string{"a", "b"}},
+			{Name: "pin", Mutability: "writeOnly"},
+			{Name: "tags", MultiValued: true, Returned: "request"},
+			{Name: "desk", Type: "complex", SubAttributes: []configs.SubAttribute{
+				{Name: "floor", Type: "integer", Required: true},
+				{Name: "$ref", Type: "reference", ReferenceTypes: []string{"User", "external"}},
+			}},
+		}},
+		{ID: "urn:acme:x", Attributes: []configs.Attribute{{Name: "a-b_c1", Type: "dateTime"}}},
+	}
+	if diff := cmp.Diff(want, c.SCIM.Extensions); diff != "" {
+		t.Errorf("extensions (-want +got):\n%s", diff)
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *decoder) parse(data []byte) (body ast.Node) {
 		d.add("", "the file is not UTF-8; save it as UTF-8")
 		return nil
 	case deepest(data) > maxNesting:
-		d.add("", "values are nested deeper than %d levels; the configuration needs six", maxNesting)
+		d.add("", "values are nested deeper than %d levels; the configuration needs ten", maxNesting)
 		return nil
 	}
 	defer func() {

@@ -37,7 +37,7 @@ func (l Loader) Load(path string) (*Config, error) {
 // Parse does what the function Parse does.
 func (l Loader) Parse(path string, data []byte) (*Config, error) {
 	c := Default()
-	c.SCIM.Enabled = false
+	c.SCIM.Enabled = nil
 	lookup := l.LookupEnv
 	if lookup == nil {
 		lookup = os.LookupEnv

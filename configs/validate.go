@@ -97,7 +97,7 @@ func (ch checker) database(dsn string) {
 
 func (ch checker) scim(s *SCIM) {
 	if s.ActivationDelay < 0 || s.ActivationDelay > time.Hour {
-		ch.bad("scim.activation_delay", "%s is not between 0s and 1h; replicas notice within 30s", s.ActivationDelay)
+		ch.bad("scim.activation_delay", "%s is not between 0s and 1h; 30s suits most, and replicas notice within two seconds", s.ActivationDelay)
 	}
 	if s.RequestsPerMinute < 1 {
 		ch.bad("scim.requests_per_minute", "%d lets nobody in; write 1 or more, 1500 for Entra ID", s.RequestsPerMinute)
@@ -107,6 +107,7 @@ func (ch checker) scim(s *SCIM) {
 	}
 	ch.oneOf("scim.user_name_is_email", s.UserNameIsEmail, UserNameStrict, UserNameWarn, UserNameOff)
 	ch.oneOf("scim.unknown_roles", s.UnknownRoles, UnknownRolesReject, UnknownRolesIgnore)
+	ch.extensions(s.Extensions)
 }
 
 var roleName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)

@@ -92,6 +92,9 @@ type Schema struct {
 	Name        string      `json:"name"`
 	Description string      `json:"description"`
 	Attributes  []Attribute `json:"attributes"`
+
+	// Required says, of an extension, that every resource has it. The resource type tells of it, not the schema.
+	Required bool `json:"-"`
 }
 
 // Attribute returns the attribute of that name in any letter case, or nil.

@@ -74,11 +74,13 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.Store.Ping(ctx); err != nil {
 		return err
 	}
-	if err := schema(ctx, a.Store, a.Logger); err != nil {
+	if err := prepare(ctx, a.Store, a.Logger); err != nil {
 		return err
 	}
 	var err error
-	if a.Applier, err = lifecycle.New(lifecycle.Options{Store: a.Store, Mapping: a.Mapping, Logger: a.Logger}); err != nil {
+	if a.Applier, err = lifecycle.New(lifecycle.Options{
+		Store: a.Store, Mapping: a.Mapping, SCIM: a.Config.SCIM.Enabled, Logger: a.Logger,
+	}); err != nil {
 		return err
 	}
 	a.Engine, err = reconcile.New(reconcile.Options{
@@ -100,9 +102,9 @@ func (a *App) build(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// schema sets a fresh database up, and an embedded one always; a PostgreSQL that others may use is migrated on request
+// prepare sets a fresh database up, and an embedded one always; a PostgreSQL that others may use is migrated on request
 // only.
-func schema(ctx context.Context, s *store.Store, logger *slog.Logger) error {
+func prepare(ctx context.Context, s *store.Store, logger *slog.Logger) error {
 	at, want, err := s.SchemaVersion(ctx)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/store"
 )
 
@@ -61,7 +62,7 @@ func checkDatabase(ctx context.Context, config *configs.Config, logger *slog.Log
 	if !items[0].OK {
 		return items
 	}
-	items = append(items, item("database", "schema", schema(ctx, s, logger), "up to date", "run `idpsync migrate`, with the newest program that uses this database"))
+	items = append(items, item("database", "schema", prepare(ctx, s, logger), "up to date", "run `idpsync migrate`, with the newest program that uses this database"))
 	now, err := s.Now(ctx)
 	skew := time.Since(now).Abs()
 	if err == nil && skew > mostSkew {
@@ -71,7 +72,22 @@ func checkDatabase(ctx context.Context, config *configs.Config, logger *slog.Log
 	if !items[1].OK {
 		return items
 	}
-	return append(items, checkBreakGlass(ctx, s))
+	return append(items, checkSetting(ctx, config, s), checkBreakGlass(ctx, s))
+}
+
+// checkSetting tells whether SCIM is on. Off is as good as on; that it waits for break glass is told by the next item.
+func checkSetting(ctx context.Context, config *configs.Config, s *store.Store) CheckItem {
+	const name = "setting"
+	applier, err := lifecycle.New(lifecycle.Options{Store: s, SCIM: config.SCIM.Enabled})
+	if err != nil {
+		return item("scim", name, err, "", "see the error")
+	}
+	a := &App{Config: config, Store: s, Applier: applier}
+	status, err := a.SCIMStatus(ctx)
+	if err != nil {
+		return item("scim", name, err, "", "see the error")
+	}
+	return item("scim", name, nil, status.String(), "")
 }
 
 func checkBreakGlass(ctx context.Context, s *store.Store) CheckItem {
@@ -81,8 +97,7 @@ func checkBreakGlass(ctx context.Context, s *store.Store) CheckItem {
 	case err != nil:
 		item.OK, item.Detail, item.Remedy = false, err.Error(), "see the error"
 	case admins == 0:
-		item.OK, item.Detail = false, "no active local admin on the root team"
-		item.Remedy = "run `idpsync admin create EMAIL`, and keep its password where it is found when the identity provider is down"
+		item.OK, item.Detail, item.Remedy = false, noBreakGlass, makeAdmin
 	case admins == 1:
 		item.Detail = "1 active local admin on the root team"
 	default:

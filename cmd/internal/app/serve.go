@@ -32,7 +32,8 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		return err
 	}
 	// The URL is known only now, and nothing is served before Run.
-	if routes, err = a.routes(server.URL()); err != nil {
+	follower := &follower{setting: a.Applier, delay: a.Config.SCIM.ActivationDelay, logger: a.Logger}
+	if routes, err = a.routes(server.URL(), follower); err != nil {
 		_ = server.Close()
 		return err
 	}
@@ -42,6 +43,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		return err
 	}
 	a.warn(ctx)
+	follower.read(ctx)
 	if err := a.syncMapping(ctx); err != nil {
 		_ = server.Close()
 		return err
@@ -49,6 +51,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return scheduler.Run(ctx) })
+	group.Go(func() error { return follower.Run(ctx) })
 	group.Go(func() error { return a.prune(ctx) })
 	if listening != nil {
 		listening(server.URL())
@@ -77,12 +80,6 @@ func (a *App) warn(ctx context.Context) {
 	if len(a.Config.Webhooks) > 0 {
 		a.Logger.WarnContext(ctx, "webhooks are configured, but this version does not deliver events: they stay in the outbox")
 	}
-	if !a.Config.SCIM.Enabled {
-		return
-	}
-	if item := checkBreakGlass(ctx, a.Store); !item.OK {
-		a.Logger.WarnContext(ctx, "SCIM is enabled without break glass: "+item.Detail, "remedy", item.Remedy)
-	}
 }
 
 // Ready tells whether requests can be served: the database answers, with the schema that this program wants.
@@ -94,18 +91,17 @@ func (a *App) Ready(ctx context.Context) error {
 }
 
 // routes returns what is served; own is the server's own URL.
-func (a *App) routes(own string) (http.Handler, error) {
+func (a *App) routes(own string, follower *follower) (http.Handler, error) {
 	base := a.Config.BaseURL
 	if base == "" {
 		base = own
 	}
-	// Every replica reads the same configuration: what is enabled there answers as soon as the process does.
-	enabled := func(context.Context) (bool, time.Time) { return a.Config.SCIM.Enabled, time.Time{} }
 	handler, err := scim.New(scim.Options{
 		Store: a.Store, Applier: a.Applier, Auth: apikey.NewAuthenticator(a.Store, a.Logger, nil), BaseURL: base,
-		TrustProxy: a.Config.TrustProxy, Enabled: enabled, RequestsPerMinute: a.Config.SCIM.RequestsPerMinute,
-		MaxResults: a.Config.SCIM.MaxResults, UserNameIsEmail: a.Config.SCIM.UserNameIsEmail,
-		UnknownRoles: a.Config.SCIM.UnknownRoles, Roles: a.Config.Roles, Logger: a.Logger,
+		TrustProxy: a.Config.TrustProxy, Enabled: follower.enabled, Closed: follower.closed,
+		RequestsPerMinute: a.Config.SCIM.RequestsPerMinute, MaxResults: a.Config.SCIM.MaxResults,
+		UserNameIsEmail: a.Config.SCIM.UserNameIsEmail, UnknownRoles: a.Config.SCIM.UnknownRoles, Roles: a.Config.Roles,
+		StrictReadOnly: a.Config.SCIM.StrictReadOnly, Extensions: extensions(a.Config.SCIM.Extensions), Logger: a.Logger,
 	})
 	if err != nil {
 		return nil, err

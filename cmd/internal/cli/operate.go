@@ -116,8 +116,8 @@ func keyState(k *store.Key, now time.Time) string {
 }
 
 func (e *env) keysCommand() *cobra.Command {
-	c := &cobra.Command{Use: "keys", Short: "Make, list and revoke API keys", Example: "  idpsync keys create --user scim@example.com --name okta --connector okta\n  idpsync keys list"}
-	c.AddCommand(e.keysCreate(), e.keysList(), e.keysRevoke())
+	c := &cobra.Command{Use: "keys", Short: "Make, list, rotate and revoke API keys", Example: "  idpsync keys create --user scim@example.com --name okta --connector okta\n  idpsync keys list"}
+	c.AddCommand(e.keysCreate(), e.keysList(), e.keysRotate(), e.keysRevoke())
 	return c
 }
 

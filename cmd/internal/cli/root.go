@@ -95,8 +95,8 @@ func (e *env) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		e.serveCommand(), e.resyncCommand(), e.planCommand(), e.runsCommand(), e.accessCommand(), e.usersCommand(),
-		e.groupsCommand(), e.teamsCommand(), e.adminCommand(), e.keysCommand(), e.checkCommand(), e.migrateCommand(),
-		e.versionCommand(), e.demoCommand(),
+		e.groupsCommand(), e.teamsCommand(), e.adminCommand(), e.keysCommand(), e.scimCommand(), e.checkCommand(),
+		e.migrateCommand(), e.versionCommand(), e.demoCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultHelpCmd()
