@@ -218,11 +218,15 @@ func (a *Applier) DeleteUser(ctx context.Context, by identity.Actor, source, id 
 }
 
 // CreateAdmin makes a local account that is admin on the root team, for breaking the glass; with provisioner it may
-// also own SCIM keys. passwordHash is stored as it is.
+// also own SCIM keys. passwordHash is stored as it is. The account has the attributes that a user must have: SCIM clients
+// list it like everybody, and Okta's SPEC test wants a name of the first one that it meets.
 func (a *Applier) CreateAdmin(ctx context.Context, by identity.Actor, email, passwordHash string, provisioner bool) (identity.User, error) {
 	u := identity.User{
 		ID: a.newID(), UserName: email, Active: true, Origin: identity.OriginLocal,
-		Attributes: identity.Attributes{"emails": []any{map[string]any{"value": email, "type": "work", "primary": true}}},
+		Attributes: identity.Attributes{
+			"emails": []any{map[string]any{"value": email, "type": "work", "primary": true}},
+			"name":   map[string]any{"givenName": "Local", "familyName": "Administrator"},
+		},
 	}
 	err := a.inTx(ctx, by, func(c *change) error {
 		if taken, err := c.tx.UserByName(ctx, email); err == nil {

@@ -499,6 +499,11 @@ func TestCreateAdmin(t *testing.T) {
 		if u.Origin != identity.OriginLocal || !u.Active || u.Source != "" {
 			h.Errorf("CreateAdmin() = %+v", u)
 		}
+		for _, required := range []identity.Path{identity.PathGivenName, identity.PathFamilyName} {
+			if u.Attributes.Text(required) == "" {
+				h.Errorf("CreateAdmin() has no %s, which a user must have", required)
+			}
+		}
 		h.wantAccess(u.ID, "root:admin via manual", "root:scim_provisioner via manual")
 		if hash, err := h.s.PasswordHash(h.Context(), u.ID); err != nil || hash != "hash" {
 			h.Errorf("password %q (%v)", hash, err)
