@@ -28,6 +28,7 @@ type groupRow struct {
 	UpdatedAt    time.Time
 	LastPushAt   *time.Time
 	ObservedAt   *time.Time
+	SortKey      *string // of an ordered result
 }
 
 const groupSelect = "SELECT g.id, g.seq, g.display_name, g.external_id, g.source, g.source_id, g.document, g.fingerprint, " +
@@ -180,31 +181,6 @@ func (r reader) scanGroups(ctx context.Context, statement string, args ...any) (
 		}
 	}
 	return groups, nil
-}
-
-// GroupQuery selects groups. Limit 0 asks for the total only.
-type GroupQuery struct {
-	Where         Expr
-	Offset, Limit int
-}
-
-// Groups returns a page of the groups that a query selects, in the order of Seq, and how many there are in all.
-func (r reader) Groups(ctx context.Context, q GroupQuery) ([]identity.Group, int, error) {
-	where, args, err := r.d.where(q.Where, groupColumns,
-		"EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = g.id AND m.user_id = ?)")
-	if err != nil {
-		return nil, 0, err
-	}
-	var total int
-	if err := r.raw(ctx, "SELECT count(*) FROM groups g WHERE "+where, args...).Scan(&total).Error; err != nil {
-		return nil, 0, fmt.Errorf("count groups: %w", err)
-	}
-	if q.Limit <= 0 || total <= q.Offset {
-		return nil, total, nil
-	}
-	groups, err := r.scanGroups(ctx, groupSelect+"WHERE "+where+" ORDER BY seq LIMIT ? OFFSET ?",
-		append(args, q.Limit, q.Offset)...)
-	return groups, total, err
 }
 
 // HeldGroups returns what is held of the groups that a source knows by these ids, by the source's id.

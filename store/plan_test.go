@@ -351,8 +351,11 @@ func TestStatements(t *testing.T) {
 		read func(n int) error
 		want int
 	}{
-		"users":             {func(n int) error { return counted(d.s.Users(ctx, store.UserQuery{Limit: n})) }, 2},
-		"groups":            {func(n int) error { return counted(d.s.Groups(ctx, store.GroupQuery{Limit: n})) }, 2},
+		"users":  {func(n int) error { return counted(d.s.Users(ctx, store.UserQuery{Limit: n})) }, 2},
+		"groups": {func(n int) error { return counted(d.s.Groups(ctx, store.GroupQuery{Limit: min(n, 20)})) }, 2},
+		"userName eq": {func(n int) error {
+			return counted(d.s.Users(ctx, store.UserQuery{Where: eq(store.FieldUserName, "user7@example.com"), Limit: n + 1}))
+		}, 1},
 		"groups of users":   {func(n int) error { return page(d.s.GroupsOfUsers(ctx, d.userIDs[:n])) }, 1},
 		"members of groups": {func(n int) error { return page(d.s.MembersOfGroups(ctx, append(d.userIDs[:n:n], d.groupID))) }, 1},
 		"users by id":       {func(n int) error { return page(d.s.UsersByID(ctx, d.userIDs[:n])) }, 1},

@@ -11,7 +11,6 @@ import (
 	"gorm.io/gorm/clause"
 	"gorm.io/gorm/logger"
 	"gorm.io/gorm/schema"
-	_ "modernc.org/sqlite" // registers the driver "sqlite": pure Go, no C compiler needed
 )
 
 // liteDialector teaches gorm SQLite without gorm's own driver, which would bring a C library along. It does what this
@@ -64,10 +63,11 @@ func openSQLite(path string) (*sql.DB, error) {
 			"cache_size(-16000)", "temp_store(MEMORY)",
 		},
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
+	d, err := liteDriver()
 	if err != nil {
 		return nil, err
 	}
+	db := sql.OpenDB(liteConnector{d, "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options.Encode()})
 	db.SetMaxOpenConns(8)
 	return db, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type userRow struct {
 	ObservedAt  *time.Time
 	DeletedAt   *time.Time
 	Reason      string
+	SortKey     *string // of an ordered result
 }
 
 const userColumnList = "id, seq, user_name, external_id, active, origin, source, source_id, document, roles, " +
@@ -47,7 +49,7 @@ const userColumnList = "id, seq, user_name, external_id, active, origin, source,
 // userInsert are the columns that values gives, in its order.
 var userInsert = []string{
 	"id", "user_name", "user_name_key", "external_id", "active", "origin", "source", "source_id", "display_name",
-	"display_name_key", "email", "email_key", "document", "roles", "fingerprint", "key_hi", "key_lo", "version", "created_at",
+	"display_name_key", "email", "email_key", "more_emails", "document", "roles", "fingerprint", "key_hi", "key_lo", "version", "created_at",
 	"updated_at", "last_push_at", "observed_at", "deleted_at", "reason",
 }
 
@@ -96,11 +98,11 @@ func encodeAttributes(a identity.Attributes) (string, error) {
 	return string(b), err
 }
 
-func encodeRoles(roles []string) string {
-	if len(roles) == 0 {
+func encodeList(list []string) string {
+	if len(list) == 0 {
 		return "[]"
 	}
-	b, _ := json.Marshal(roles) // strings marshal
+	b, _ := json.Marshal(list) // strings marshal
 	return string(b)
 }
 
@@ -124,9 +126,10 @@ func userValues(u *identity.User) ([]any, error) {
 		return nil, fmt.Errorf("write user %s: document: %w", u.ID, err)
 	}
 	key, name, email := u.MemberKey(), u.DisplayName(), u.Email()
+	emailKey := identity.Normalize(email)
 	return []any{
 		u.ID, u.UserName, identity.Normalize(u.UserName), u.ExternalID, u.Active, string(u.Origin), u.Source,
-		u.SourceID, name, identity.Normalize(name), email, identity.Normalize(email), document, encodeRoles(u.Roles),
+		u.SourceID, name, identity.Normalize(name), email, emailKey, moreEmails(u, emailKey), document, encodeList(u.Roles),
 		fingerprintBytes(u.Fingerprint), key.Hi, key.Lo, u.Version, stamp(u.Created), stamp(u.LastModified),
 		utc(u.LastPushAt), utc(u.ObservedAt), utc(u.DeletedAt), u.Reason,
 	}, nil
@@ -233,35 +236,6 @@ func (r reader) scanUsers(ctx context.Context, statement string, args ...any) ([
 		}
 	}
 	return users, nil
-}
-
-// UserQuery selects users. Limit 0 asks for the total only.
-type UserQuery struct {
-	Where         Expr
-	Offset, Limit int
-	Deleted       bool // deleted ones too
-}
-
-// Users returns a page of the users that a query selects, in the order of Seq, and how many there are in all.
-func (r reader) Users(ctx context.Context, q UserQuery) ([]identity.User, int, error) {
-	where, args, err := r.d.where(q.Where, userColumns,
-		"EXISTS (SELECT 1 FROM group_members m WHERE m.user_id = users.id AND m.group_id = ?)")
-	if err != nil {
-		return nil, 0, err
-	}
-	if !q.Deleted {
-		where = "(" + where + ") AND deleted_at IS NULL"
-	}
-	var total int
-	if err := r.raw(ctx, "SELECT count(*) FROM users WHERE "+where, args...).Scan(&total).Error; err != nil {
-		return nil, 0, fmt.Errorf("count users: %w", err)
-	}
-	if q.Limit <= 0 || total <= q.Offset {
-		return nil, total, nil
-	}
-	users, err := r.scanUsers(ctx, "SELECT "+userColumnList+" FROM users WHERE "+where+" ORDER BY seq LIMIT ? OFFSET ?",
-		append(args, q.Limit, q.Offset)...)
-	return users, total, err
 }
 
 // UsersByID returns the users with these ids, by id; ids that are nobody's are left out.
@@ -456,4 +430,23 @@ func (r reader) Candidates(ctx context.Context, externalIDs, names []string) ([]
 		return nil, fmt.Errorf("find candidates: %w", err)
 	}
 	return users, nil
+}
+
+// moreEmails is a JSON list of the addresses that a user has besides the primary one, in the form that email_key has.
+func moreEmails(u *identity.User, primary string) string {
+	list, ok := u.Attributes["emails"].([]any)
+	if !ok {
+		list = []any{u.Attributes["emails"]}
+	}
+	var more []string
+	for _, element := range list {
+		if object, ok := element.(map[string]any); ok {
+			element = object["value"]
+		}
+		text, _ := element.(string)
+		if key := identity.Normalize(text); key != "" && key != primary && !slices.Contains(more, key) {
+			more = append(more, key)
+		}
+	}
+	return encodeList(more)
 }

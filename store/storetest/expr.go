@@ -30,6 +30,14 @@ var exprTexts = []string{
 	"", "Alpha", "alphabet", "ALPHA%", "alpha_x", `al\pha`, `\`, `%`, "_", "'", `"q"`, "Éa", "éab", "Z", "a", "ß", "日本", "👩‍👩‍👧", "alpha-b", "alpha b",
 }
 
+// compareOptional is compareText where "" says that there is no value: it is unequal to every text, and nothing else.
+func compareOptional(op store.CompareOp, held, value string, folded bool) bool {
+	if held == "" {
+		return op == store.OpNe
+	}
+	return compareText(op, held, value, folded)
+}
+
 // compareText is what the operators mean, in Go.
 func compareText(op store.CompareOp, held, value string, folded bool) bool {
 	if folded {
@@ -139,12 +147,13 @@ func userExprs(f *fixture) {
 		field  store.Field
 		of     func(*identity.User) string
 		folded bool
+		means  func(op store.CompareOp, held, value string, folded bool) bool
 	}{
-		{store.FieldUserName, func(u *identity.User) string { return u.UserName }, true},
-		{store.FieldExternalID, func(u *identity.User) string { return u.ExternalID }, false},
-		{store.FieldDisplayName, func(u *identity.User) string { return u.DisplayName() }, true},
-		{store.FieldEmail, func(u *identity.User) string { return u.Email() }, true},
-		{store.FieldSource, func(u *identity.User) string { return u.Source }, false},
+		{store.FieldUserName, func(u *identity.User) string { return u.UserName }, true, compareText},
+		{store.FieldExternalID, func(u *identity.User) string { return u.ExternalID }, false, compareOptional},
+		{store.FieldDisplayName, func(u *identity.User) string { return u.DisplayName() }, true, compareText},
+		{store.FieldEmail, func(u *identity.User) string { return u.Email() }, true, compareOptional},
+		{store.FieldSource, func(u *identity.User) string { return u.Source }, false, compareText},
 	} {
 		for _, op := range allOps {
 			for _, value := range exprValues() {
@@ -153,7 +162,7 @@ func userExprs(f *fixture) {
 					if unheld && op != store.OpPr { // equal to nothing, part of nothing, before nothing
 						return op == store.OpNe
 					}
-					return compareText(op, field.of(u), value, field.folded)
+					return field.means(op, field.of(u), value, field.folded)
 				})
 			}
 		}
@@ -164,9 +173,15 @@ func userExprs(f *fixture) {
 				return op == store.OpPr || (u.Active == value) == (op == store.OpEq)
 			})
 		}
-		for _, id := range append(notIDs(users[3].ID), users[3].ID) {
+	}
+	for _, op := range allOps {
+		for _, id := range append(notIDs(users[3].ID), users[3].ID, users[3].ID[:5], users[3].ID[30:]) {
+			unheld := !utf8.ValidString(id) || strings.Contains(id, "\x00")
 			check(store.FieldID, op, id, func(u *identity.User) bool {
-				return op == store.OpPr || (u.ID == id) == (op == store.OpEq)
+				if unheld && op != store.OpPr {
+					return op == store.OpNe
+				}
+				return compareText(op, u.ID, id, false)
 			})
 		}
 	}
@@ -214,7 +229,7 @@ func groupExprs(f *fixture) {
 	for _, op := range allOps {
 		for _, value := range exprTexts {
 			check(store.FieldDisplayName, op, value, func(g *identity.Group) bool { return compareText(op, g.DisplayName, value, true) })
-			check(store.FieldExternalID, op, value, func(g *identity.Group) bool { return compareText(op, g.ExternalID, value, false) })
+			check(store.FieldExternalID, op, value, func(g *identity.Group) bool { return compareOptional(op, g.ExternalID, value, false) })
 			check(store.FieldSource, op, value, func(g *identity.Group) bool { return compareText(op, g.Source, value, false) })
 		}
 	}
@@ -240,7 +255,7 @@ func nestedExprs(f *fixture) {
 		}
 		op, value := rapid.SampledFrom(allOps).Draw(t, "op"), rapid.SampledFrom(exprTexts).Draw(t, "value")
 		return meaning{store.Compare{Field: store.FieldEmail, Op: op, Value: value}, func(u *identity.User) bool {
-			return compareText(op, u.Email(), value, true)
+			return compareOptional(op, u.Email(), value, true)
 		}}
 	})
 	var node func(depth int) *rapid.Generator[meaning]
@@ -317,7 +332,7 @@ func badExprs(f *fixture) {
 		store.Compare{Field: store.FieldActive, Op: store.OpGt, Value: true},
 		store.Compare{Field: store.FieldCreated, Op: store.OpCo, Value: epoch},
 		store.Compare{Field: store.FieldCreated, Op: store.OpEq, Value: "2026"},
-		store.Compare{Field: store.FieldID, Op: store.OpSw, Value: "x"},
+		store.Compare{Field: store.FieldID, Op: "xx", Value: "x"},
 		store.Compare{Field: store.FieldMember, Op: store.OpNe, Value: "x"},
 		store.And{store.Not{Expr: store.Compare{Field: "x", Op: store.OpPr}}},
 	} {

@@ -38,6 +38,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"state", stateCases},
 		{"settings", settingCases},
 		{"expressions", exprCases},
+		{"orders", orderCases},
 		{"bulk", bulkCases},
 		{"transactions", txCases},
 		{"concurrency", concurrencyCases},
