@@ -92,7 +92,7 @@ func (p *process) url() string {
 	p.t.Helper()
 	var found []string
 	await(p.t, "the address", func() bool {
-		found = regexp.MustCompile(`url"?[=:]"?(http://[0-9.:]+)`).FindStringSubmatch(p.errs())
+		found = regexp.MustCompile(`url"?[=:]"?(https?://[a-z0-9.:]+)`).FindStringSubmatch(p.errs())
 		return found != nil
 	})
 	return found[1]
