@@ -16,7 +16,9 @@ type UserLookup struct {
 	Done   bool // it was answered
 	Found  bool // false for nobody; deleted ones are nobody
 	User   identity.User
-	Groups []GroupRef // of the user, in the order of their names
+	Groups []GroupRef // of the user, as GroupsOfUsers returns them
+
+	nested bool // one of the groups is in another
 }
 
 var (
@@ -101,7 +103,9 @@ func (s *Store) KeyHolder(ctx context.Context, id string, along ...*UserLookup) 
 		return Holder{}, fmt.Errorf("read the holder of a key: %w", err)
 	}
 	for _, lookup := range along {
-		lookup.Done = true
+		if err := lookup.finish(ctx, s); err != nil {
+			return Holder{}, err
+		}
 	}
 	if !found {
 		return Holder{}, ErrNotFound

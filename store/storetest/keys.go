@@ -128,9 +128,14 @@ func holdKey(f *fixture) {
 func lookUpAlong(f *fixture) {
 	k := f.key("a", f.user().ID)
 	u, gone := f.user(), f.user()
-	g := f.group()
+	g, inner, outer, nested := f.group(), f.group(), f.group(), f.user()
 	f.tx(func(tx *store.Tx) error {
-		if _, err := tx.AddMembers(f.ctx, g.ID, []string{u.ID}); err != nil {
+		for group, user := range map[string]string{g.ID: u.ID, inner.ID: nested.ID} {
+			if _, err := tx.AddMembers(f.ctx, group, []string{user}); err != nil {
+				return err
+			}
+		}
+		if _, _, err := tx.AddNested(f.ctx, store.GroupRef{ID: outer.ID}, []string{inner.ID}); err != nil {
 			return err
 		}
 		after := gone.Clone()
@@ -162,6 +167,14 @@ func lookUpAlong(f *fixture) {
 			f.equal(what, l.User, u)
 			f.equal(what+", groups", l.Groups, []store.GroupRef{{ID: g.ID, DisplayName: g.DisplayName}})
 		}
+	}
+	l := store.UserLookup{ID: nested.ID}
+	_, err := f.s.KeyHolder(f.ctx, k.ID, &l)
+	f.check(err)
+	want, err := f.s.GroupsOfUsers(f.ctx, []string{nested.ID})
+	f.check(err)
+	if f.equal("groups, one nested", l.Groups, want[nested.ID]); len(l.Groups) != 2 {
+		f.Errorf("groups of a user in a nested group: %v, want two", l.Groups)
 	}
 }
 
