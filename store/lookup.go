@@ -24,10 +24,15 @@ type UserLookup struct {
 var (
 	userByID      = newText("SELECT " + userColumnList + " FROM users WHERE id = ? AND deleted_at IS NULL")
 	userByName    = newText("SELECT " + userColumnList + " FROM users WHERE user_name_key = ? AND deleted_at IS NULL")
-	groupsByID    = newText(groupsOf("m.user_id = ?"))
-	groupsByName  = newText(groupsOf("m.user_id = (SELECT id FROM users WHERE user_name_key = ?)"))
+	groupsByID    = newText(groupsOfOne + "m.user_id = ? ORDER BY g.display_name_key")
+	groupsByName  = newText(groupsOfOne + "m.user_id = (SELECT id FROM users WHERE user_name_key = ?) ORDER BY g.display_name_key")
 	keyHolderText = newText(holderSelect)
 )
+
+// groupsOfOne reads the groups that a user is a member of, and whether they are in others: few are, and only then are
+// those looked for.
+const groupsOfOne = "SELECT g.id, g.display_name, EXISTS (SELECT 1 FROM group_closure c WHERE c.member_id = g.id) " +
+	"FROM group_members m JOIN groups g ON g.id = m.group_id WHERE "
 
 // statements returns what the lookup asks of the database: nothing where no row can be meant.
 func (l *UserLookup) statements() []statement {
@@ -38,7 +43,7 @@ func (l *UserLookup) statements() []statement {
 	if l.ID != "" && !isID(l.ID) || !holdable(value) {
 		return nil
 	}
-	return []statement{{user, []any{value}, l.scanUser}, {groups, []any{value, value}, l.scanGroups}}
+	return []statement{{user, []any{value}, l.scanUser}, {groups, []any{value}, l.scanGroups}}
 }
 
 func (l *UserLookup) scanUser(found rows) error {
@@ -54,18 +59,28 @@ func (l *UserLookup) scanUser(found rows) error {
 }
 
 func (l *UserLookup) scanGroups(found rows) error {
-	l.Groups = nil
 	for found.Next() {
 		var (
-			g         GroupRef
-			user, key string
+			g      GroupRef
+			nested bool
 		)
-		if err := found.Scan(&user, &g.ID, &g.DisplayName, &g.Indirect, &key); err != nil {
+		if err := found.Scan(&g.ID, &g.DisplayName, &nested); err != nil {
 			return err
 		}
-		l.Groups = append(l.Groups, g)
+		l.Groups, l.nested = append(l.Groups, g), l.nested || nested
 	}
 	return nil
+}
+
+// finish reads what the first round trip left open.
+func (l *UserLookup) finish(ctx context.Context, s *Store) error {
+	l.Done = true
+	if !l.nested {
+		return nil
+	}
+	groups, err := s.GroupsOfUsers(ctx, []string{l.User.ID})
+	l.Groups = groups[l.User.ID]
+	return err
 }
 
 // scanUserRow reads the columns of userColumnList.
