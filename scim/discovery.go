@@ -158,6 +158,7 @@ func (h *Handler) serviceProviderConfig(r *request, _ string) (answer, error) {
 	return answer{status: http.StatusOK, body: serviceProvider{
 		Schemas: []string{schema.ServiceProviderConfigURN},
 		Patch:   supported{true},
+		Bulk:    bulkSupport{Supported: true, MaxOperations: maxBulkOperations, MaxPayloadSize: maxBulkPayload},
 		Filter:  filterSupport{Supported: true, MaxResults: h.opt.MaxResults},
 		ETag:    supported{true},
 		Pagination: paginationSupport{

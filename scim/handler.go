@@ -145,7 +145,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	a.write(w, req.Method == http.MethodHead)
 }
 
-func (h *Handler) answer(r *request) (a answer, err error) {
+func (h *Handler) answer(r *request) (answer, error) {
+	return guarded(func() (answer, error) {
+		if err := h.admit(r); err != nil {
+			return answer{}, err
+		}
+		return h.route(r)
+	})
+}
+
+// guarded runs f, and turns a panic into an error.
+func guarded[T any](f func() (T, error)) (result T, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler {
@@ -154,10 +164,7 @@ func (h *Handler) answer(r *request) (a answer, err error) {
 			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
-	if err := h.admit(r); err != nil {
-		return answer{}, err
-	}
-	return h.route(r)
+	return f()
 }
 
 // admit lets a request in: the setting, the key, the rate limit.
@@ -239,12 +246,14 @@ func (h *Handler) actions(segments []string) (actions map[string]action, id stri
 	}
 	switch {
 	case segments[0] == "Users" && id == ".search", segments[0] == "Groups" && id == ".search",
-		segments[0] == ".search" && !one, segments[0] == "Bulk" && !one:
+		segments[0] == ".search" && !one:
 		return map[string]action{http.MethodPost: notImplemented}, ""
+	case segments[0] == "Bulk" && !one:
+		return map[string]action{http.MethodPost: h.bulkRequest}, ""
 	case segments[0] == "Me" && !one:
 		return map[string]action{
-			http.MethodGet: notImplemented, http.MethodPost: notImplemented, http.MethodPut: notImplemented,
-			http.MethodPatch: notImplemented, http.MethodDelete: notImplemented,
+			http.MethodGet: h.me(h.getUser), http.MethodPost: h.me(h.postMe), http.MethodPut: h.me(h.replaceUser),
+			http.MethodPatch: h.me(h.patchUser), http.MethodDelete: h.me(h.deleteMe),
 		}, ""
 	case segments[0] == "Users" && one:
 		return map[string]action{

@@ -34,6 +34,7 @@ type request struct {
 	base      string   // absolute URL of Root
 	principal Principal
 	lookup    *store.UserLookup // what was read together with the key, or nil
+	data      map[string]any    // the body, where an operation of a bulk request brought it
 	writer    http.ResponseWriter
 	header    http.Header // of the answer
 }
@@ -71,8 +72,14 @@ func Serves(u *url.URL) bool { return split(u) != nil }
 
 // split returns the segments of a path behind Root, empty ones left out, or nil when it is not under Root.
 func split(u *url.URL) []string {
+	rest, _ := behindRoot(segmentsOf(u.EscapedPath()))
+	return rest
+}
+
+// segmentsOf returns the segments of an escaped path, empty ones left out.
+func segmentsOf(path string) []string {
 	segments := []string{}
-	for s := range strings.SplitSeq(u.EscapedPath(), "/") {
+	for s := range strings.SplitSeq(path, "/") {
 		if s == "" {
 			continue
 		}
@@ -81,10 +88,14 @@ func split(u *url.URL) []string {
 		}
 		segments = append(segments, s)
 	}
+	return segments
+}
+
+func behindRoot(segments []string) (rest []string, ok bool) {
 	if len(segments) < 2 || segments[0] != "scim" || segments[1] != "v2" {
-		return nil
+		return nil, false
 	}
-	return segments[2:]
+	return segments[2:], true
 }
 
 // baseURL returns the address that the client used, as far as it can be trusted.
@@ -114,6 +125,18 @@ func validHost(host string) bool {
 
 // body reads the JSON object that a request carries.
 func (r *request) body() (map[string]any, error) {
+	if r.data != nil {
+		return r.data, nil
+	}
+	data, err := r.content(maxBody)
+	if err != nil {
+		return nil, err
+	}
+	return decode(data)
+}
+
+// content reads what a request carries, of limit bytes at most.
+func (r *request) content(limit int64) ([]byte, error) {
 	if kind := r.Request.Header.Get("Content-Type"); kind != "" {
 		media, _, err := mime.ParseMediaType(kind)
 		if err != nil || media != "application/scim+json" && media != "application/json" {
@@ -126,7 +149,7 @@ func (r *request) body() (map[string]any, error) {
 	if coding := r.Request.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, &Error{Status: http.StatusUnsupportedMediaType, Detail: "the body must not be compressed"}
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(r.writer, r.Body, maxBody))
+	data, err := io.ReadAll(http.MaxBytesReader(r.writer, r.Body, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -134,11 +157,19 @@ func (r *request) body() (map[string]any, error) {
 		}
 		return nil, badSyntax("the body cannot be read")
 	}
-	return decode(data)
+	return data, nil
 }
 
 // decode reads a JSON object so that numbers keep their spelling, and refuses what a database cannot hold.
 func decode(data []byte) (map[string]any, error) {
+	object, err := parseObject(data)
+	if err != nil {
+		return nil, err
+	}
+	return object, check(object, maxNesting)
+}
+
+func parseObject(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, badSyntax("the body is not valid UTF-8")
 	}
@@ -154,7 +185,7 @@ func decode(data []byte) (map[string]any, error) {
 	if object == nil {
 		return nil, badSyntax("the body must be a JSON object")
 	}
-	return object, check(object, maxNesting)
+	return object, nil
 }
 
 func check(v any, depth int) error {

@@ -33,16 +33,8 @@ func (h *Handler) user(ctx context.Context, id string) (identity.User, error) {
 }
 
 func (h *Handler) createUser(r *request, _ string) (answer, error) {
-	doc, err := r.body()
+	u, err := h.postedUser(r)
 	if err != nil {
-		return answer{}, err
-	}
-	u, active, err := h.readUser(doc)
-	if err != nil {
-		return answer{}, err
-	}
-	u.Active = active == nil || *active
-	if err := h.checkUser(r, nil, &u); err != nil {
 		return answer{}, err
 	}
 	u, err = h.opt.Applier.CreateUser(r.Context(), r.actor(), r.principal.Source, u)
@@ -50,6 +42,20 @@ func (h *Handler) createUser(r *request, _ string) (answer, error) {
 		return answer{}, err
 	}
 	return h.userAnswer(r, http.StatusCreated, &u)
+}
+
+// postedUser reads the user that a request is to create.
+func (h *Handler) postedUser(r *request) (identity.User, error) {
+	doc, err := r.body()
+	if err != nil {
+		return identity.User{}, err
+	}
+	u, active, err := h.readUser(doc)
+	if err != nil {
+		return identity.User{}, err
+	}
+	u.Active = active == nil || *active
+	return u, h.checkUser(r, nil, &u)
 }
 
 // readUser reads a whole user; active is nil where it is not stated.
