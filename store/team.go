@@ -161,15 +161,15 @@ func (r reader) EffectiveGrants(ctx context.Context, userID string) ([]identity.
 	}
 	var rows []identity.Grant
 	err := r.raw(ctx, "SELECT m.user_id, gg.team_id, t.name AS team_name, t.name_key, gg.role, 'group' AS kind, "+
-		"CAST(g.id AS text) AS source_id, g.display_name AS source_name, '' AS through FROM group_members m "+
+		"CAST(g.id AS text) AS source_id, g.display_name AS source_name, '' AS through, '' AS through_key FROM group_members m "+
 		"JOIN groups g ON g.id = m.group_id JOIN group_grants gg ON gg.group_id = g.id JOIN teams t ON t.id = gg.team_id "+
 		"WHERE m.user_id = ? UNION ALL "+
-		"SELECT m.user_id, gg.team_id, t.name, t.name_key, gg.role, 'group', CAST(g.id AS text), g.display_name, i.display_name "+
+		"SELECT m.user_id, gg.team_id, t.name, t.name_key, gg.role, 'group', CAST(g.id AS text), g.display_name, i.display_name, i.display_name_key "+
 		"FROM group_members m JOIN groups i ON i.id = m.group_id JOIN group_closure c ON c.member_id = m.group_id "+
 		"JOIN groups g ON g.id = c.ancestor_id JOIN group_grants gg ON gg.group_id = g.id JOIN teams t ON t.id = gg.team_id "+
 		"WHERE m.user_id = ? AND NOT EXISTS (SELECT 1 FROM group_members o WHERE o.group_id = g.id AND o.user_id = m.user_id) UNION ALL "+
-		"SELECT d.user_id, d.team_id, t.name, t.name_key, d.role, d.kind, d.source_id, '', '' FROM grants d "+
-		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_name, source_id, through",
+		"SELECT d.user_id, d.team_id, t.name, t.name_key, d.role, d.kind, d.source_id, '', '', '' FROM grants d "+
+		"JOIN teams t ON t.id = d.team_id WHERE d.user_id = ? ORDER BY name_key, role, kind, source_name, source_id, through_key",
 		userID, userID, userID).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)

@@ -195,7 +195,11 @@ func (h *house) access(id string) []string {
 	for _, team := range access.Teams {
 		for _, role := range team.Roles {
 			for _, via := range role.Via {
-				list = append(list, strings.TrimSpace(fmt.Sprintf("%s:%s via %s %s", team.Team, role.Role, via.Kind, via.Name)))
+				line := strings.TrimSpace(fmt.Sprintf("%s:%s via %s %s", team.Team, role.Role, via.Kind, via.Name))
+				if via.Through != "" {
+					line += " through " + via.Through
+				}
+				list = append(list, line)
 			}
 		}
 	}
@@ -251,6 +255,21 @@ func (h *house) memberNames(id string) []string {
 	return names
 }
 
+// memberName is the name of a user, or of a group, which is to be told from one.
+func (h *house) memberName(id string) string {
+	h.Helper()
+	u, err := h.s.User(h.Context(), id)
+	if err == nil {
+		return strings.TrimSuffix(u.UserName, "@acme.test")
+	}
+	var g identity.Group
+	if g, err = h.s.Group(h.Context(), id); errors.Is(err, store.ErrNotFound) {
+		return "group gone"
+	}
+	h.must(err)
+	return "group " + g.DisplayName
+}
+
 func (h *house) wantMembers(id string, want ...string) {
 	h.Helper()
 	if diff := cmp.Diff(append([]string{}, want...), h.memberNames(id)); diff != "" {
@@ -273,7 +292,7 @@ func (h *house) wantEvents(want ...string) {
 		if len(e.Members) > 0 {
 			var names []string
 			for _, id := range e.Members {
-				names = append(names, strings.TrimSuffix(h.held(id).UserName, "@acme.test"))
+				names = append(names, h.memberName(id))
 			}
 			slices.Sort(names)
 			line += " " + strings.Join(names, ",")

@@ -29,6 +29,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"users", userCases},
 		{"groups", groupCases},
 		{"members", memberCases},
+		{"nested groups", nestedCases},
 		{"spool", spoolCases},
 		{"teams", teamCases},
 		{"keys", keyCases},

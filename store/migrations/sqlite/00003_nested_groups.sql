@@ -23,12 +23,6 @@ CREATE VIEW group_reach AS
     UNION ALL
     SELECT member_id, ancestor_id FROM group_closure;
 
--- What a group lists as its members: users and groups.
-CREATE VIEW group_listed AS
-    SELECT group_id, user_id AS member_id FROM group_members
-    UNION ALL
-    SELECT group_id, member_id FROM group_nested;
-
 -- The members of a nested group hold what the outer one grants, and for that one reason once: whoever is in the outer
 -- group too holds it so, and of several nested groups the first counts.
 DROP VIEW effective_grants;
@@ -53,7 +47,6 @@ CREATE VIEW effective_grants AS
       FROM group_members m JOIN group_grants gg ON gg.group_id = m.group_id
     UNION ALL
     SELECT user_id, team_id, role, kind, source_id FROM grants;
-DROP VIEW group_listed;
 DROP VIEW group_reach;
 DROP TABLE group_closure;
 DROP TABLE group_nested;
