@@ -134,6 +134,6 @@ func (h *Handler) listing(r *request, resource *schema.Resource) (page, conditio
 	if err != nil {
 		return page{}, condition{}, err
 	}
-	where, err := compile(e, resource)
+	where, err := compile(e, resource, r.base)
 	return p, where, err
 }

@@ -28,7 +28,7 @@ type (
 		Value     any
 	}
 	// Some is true when one element of what Of leads to meets Where: of an Attribute, whose elements' sub-attributes are
-	// the attributes in Where, or of FieldMember, where FieldID and FieldDisplayName are the other side's. A bare element
+	// the attributes in Where, or of FieldMember, where FieldID, FieldDisplayName and FieldNested are the other side's. A bare element
 	// stands for an object with that "value", and a lone object for a list of one. A nil Where is met by any element.
 	Some struct {
 		Of    Operand
@@ -83,8 +83,10 @@ const (
 	FieldCreated      Field = "created"
 	FieldLastModified Field = "lastModified"
 	FieldVersion      Field = "version"
-	FieldMember       Field = "member" // groups: id of a user who is a member; users: id of a group
 	FieldSource       Field = "source" // the owning connector or key
+	FieldEmails       Field = "emails" // users: any of the e-mail addresses, without the space around it; OpEq only
+	FieldMember       Field = "member" // groups: id of a member; users: id of a group; OpEq only, or of Some
+	FieldNested       Field = "nested" // inside Some of FieldMember: the member is a group; the user is in it only by another
 )
 
 // Attribute leads to the values of an attribute inside the document of a user or group, or inside an element of it.

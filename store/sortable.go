@@ -39,10 +39,11 @@ func timeKey(t time.Time) string {
 	return fmt.Sprintf("%012d.%09d", t.Unix()+keyedSince, t.Nanosecond())
 }
 
-// maxDigits and maxExponent bound the numbers that are compared, as the numbers that are stored are bounded.
+// maxDigits and maxExponent bound the numbers that are compared: what is stored is shorter, also where PostgreSQL writes
+// it out.
 const (
-	maxDigits   = 300
-	maxExponent = 300
+	maxDigits   = 1000
+	maxExponent = 1000
 )
 
 // isNumber tells whether a text is a JSON number of a sensible size.
@@ -53,7 +54,7 @@ func isNumber(s string) bool {
 
 // decimal reads a number as 0.digits times ten to the exponent; digits neither begin nor end with a zero.
 func decimal(s string) (negative bool, digits string, exponent int, ok bool) {
-	if len(s) > maxDigits || !json.Valid([]byte(s)) || s[0] != '-' && (s[0] < '0' || s[0] > '9') {
+	if len(s) > maxDigits || strings.Trim(s, "0123456789-+.eE") != "" || !json.Valid([]byte(s)) {
 		return false, "", 0, false
 	}
 	s, negative = strings.CutPrefix(s, "-")

@@ -12,14 +12,14 @@ import (
 // scope is what the names in an expression stand for: those of a table, or of what one row of it leads to.
 type scope struct {
 	columns  map[Field]column
-	document string    // "" for none
-	members  *relation // nil for none
+	document string // "" for none
+	id       string // of the row
+	members  []relation
 }
 
-// relation leads from a row to others.
+// relation leads from rows to others: those whose id is one of owner are related to what the columns say.
 type relation struct {
-	id      string // of the row
-	owner   string // the row's id in from
+	owner   string
 	from    string
 	columns map[Field]column
 }
@@ -58,12 +58,11 @@ var userScope = scope{
 		FieldVersion:      {sql: "users.version", kind: intKind},
 		FieldSource:       {sql: "users.source", kind: exact},
 	},
-	members: &relation{
-		id: "users.id", owner: "m.user_id", from: "group_members m JOIN groups e ON e.id = m.group_id",
-		columns: map[Field]column{
-			FieldID:          {sql: "m.group_id", kind: uuidKind},
-			FieldDisplayName: {sql: "e.display_name", kind: folded, key: "e.display_name_key"},
-		},
+	id: "users.id",
+	members: []relation{
+		related("m.user_id", "m.group_id", false, "group_members m JOIN groups e ON e.id = m.group_id WHERE "),
+		related("m.user_id", "e.id", true, "group_members m JOIN group_closure c ON c.member_id = m.group_id JOIN groups e ON e.id = c.ancestor_id "+
+			"WHERE NOT EXISTS (SELECT 1 FROM group_members o WHERE o.group_id = e.id AND o.user_id = m.user_id) AND "),
 	},
 }
 
@@ -78,13 +77,19 @@ var groupScope = scope{
 		FieldVersion:      {sql: "g.version", kind: intKind},
 		FieldSource:       {sql: "g.source", kind: exact},
 	},
-	members: &relation{
-		id: "g.id", owner: "m.group_id", from: "group_members m JOIN users e ON e.id = m.user_id AND e.deleted_at IS NULL",
-		columns: map[Field]column{
-			FieldID:          {sql: "m.user_id", kind: uuidKind},
-			FieldDisplayName: {sql: "e.display_name", kind: folded, key: "e.display_name_key"},
-		},
+	id: "g.id",
+	members: []relation{
+		related("m.group_id", "m.user_id", false, "group_members m JOIN users e ON e.id = m.user_id WHERE e.deleted_at IS NULL AND "),
+		related("m.group_id", "m.member_id", true, "group_nested m JOIN groups e ON e.id = m.member_id WHERE "),
 	},
+}
+
+func related(owner, id string, nested bool, from string) relation {
+	return relation{owner: owner, from: from, columns: map[Field]column{
+		FieldID:          {sql: id, kind: uuidKind},
+		FieldDisplayName: {sql: "e.display_name", kind: folded, key: "e.display_name_key"},
+		FieldNested:      {sql: strings.ToUpper(strconv.FormatBool(nested)), kind: boolKind},
+	}}
 }
 
 // writer writes the predicate of a statement, with its arguments in the order of their places.
@@ -154,8 +159,11 @@ func (w *writer) join(parts []Expr, operator string, empty bool, s *scope) error
 }
 
 func (w *writer) compare(e Compare, s *scope) error {
-	if e.Field == FieldMember {
+	switch e.Field {
+	case FieldMember:
 		return w.isMember(e, s)
+	case FieldEmails:
+		return w.anyEmail(e, s)
 	}
 	c, ok := s.columns[e.Field]
 	if !ok {
@@ -199,16 +207,16 @@ func (w *writer) columnPresent(c column) {
 
 // isMember is the common question of a relation: whether one row leads to the row with an id.
 func (w *writer) isMember(e Compare, s *scope) error {
-	id, _ := e.Value.(string)
-	if e.Op != OpEq || s.members == nil {
+	id, ok := e.Value.(string)
+	if e.Op != OpEq || !ok {
 		return fmt.Errorf("compare member: operator %q, want eq", e.Op)
 	}
-	return w.someMember(Some{Of: FieldMember, Where: Compare{Field: FieldID, Op: OpEq, Value: id}}, s.members)
+	return w.some(Some{Of: FieldMember, Where: Compare{Field: FieldID, Op: OpEq, Value: id}}, s)
 }
 
 func (w *writer) some(e Some, s *scope) error {
-	if e.Of == Operand(FieldMember) && s.members != nil {
-		return w.someMember(e, s.members)
+	if e.Of == Operand(FieldMember) && len(s.members) > 0 {
+		return w.someMember(e.Where, s)
 	}
 	a, ok := e.Of.(Attribute)
 	if !ok || s.document == "" || a.Sub != "" {
@@ -217,11 +225,41 @@ func (w *writer) some(e Some, s *scope) error {
 	return w.someElement(a, e.Where, s.document)
 }
 
-func (w *writer) someMember(e Some, r *relation) error {
-	w.put(r.id + " IN (SELECT " + r.owner + " FROM " + r.from + " WHERE ")
-	err := w.where(e.Where, &scope{columns: r.columns})
+// someMember writes that a row leads to one that meets a predicate, by any of its relations.
+func (w *writer) someMember(where Expr, s *scope) error {
+	w.put(s.id + " IN (")
+	for i, r := range s.members {
+		if i > 0 {
+			w.put(" UNION ALL ")
+		}
+		w.put("SELECT " + r.owner + " FROM " + r.from + "(")
+		if err := w.where(where, &scope{columns: r.columns}); err != nil {
+			return err
+		}
+		w.put(")")
+	}
 	w.put(")")
-	return err
+	return nil
+}
+
+// anyEmail writes that one of a user's addresses is a text: the primary one, or one of the others.
+func (w *writer) anyEmail(e Compare, s *scope) error {
+	text, ok := e.Value.(string)
+	if e.Op != OpEq || !ok || s.columns[FieldEmail].sql == "" {
+		return fmt.Errorf("compare e-mail addresses: operator %q, want eq", e.Op)
+	}
+	key := identity.Normalize(text)
+	if !holdable(text) || key == "" {
+		w.put("FALSE")
+		return nil
+	}
+	found := "SELECT p.id FROM users p WHERE p.email_key <> '' AND p.email_key = ? UNION ALL SELECT user_id FROM user_emails WHERE email_key = ?"
+	if w.d.postgres() { // as an array it is looked up in the index, whatever the planner expects to find
+		w.put(s.id+" = ANY(ARRAY("+found+"))", key, key)
+		return nil
+	}
+	w.put(s.id+" IN ("+found+")", key, key)
+	return nil
 }
 
 func (w *writer) compareBool(sql string, op CompareOp, v bool) bool {

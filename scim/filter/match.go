@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"regexp"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/idpsync/idpsync/scim/schema"
 )
@@ -24,8 +25,8 @@ func unsupported(format string, args ...any) error {
 }
 
 // Compile binds a filter to the attributes of a resource. Values are compared by the attribute's type: strings
-// without regard to case unless the schema says so, times as times, and booleans also where they were written as
-// strings. On a multi-valued attribute a comparison holds when it does for one of the values; "ne" also holds where
+// without regard to case unless the schema says so, times as times, numbers exactly, and booleans also where they were
+// written as strings. On a multi-valued attribute a comparison holds when it does for one of the values; "ne" also holds where
 // there is no value. An *UnsupportedError tells what the schema does not allow.
 func Compile(e Expr, r *schema.Resource) (Matcher, error) {
 	return compile(e, func(a Attr) (field, error) {
@@ -241,8 +242,11 @@ func empty(v any) bool {
 	return false
 }
 
-// comparison returns the test of one value of an attribute.
+// comparison returns the test of one value of an attribute. A value of another type than the attribute's passes none.
 func comparison(a *schema.Attribute, op Op, v Value) (func(any) bool, error) {
+	if v.Kind == Null {
+		return nil, fmt.Errorf("null is compared by eq and ne")
+	}
 	switch a.Type {
 	case schema.Boolean:
 		want, ok := schema.AsBool(v.Text)
@@ -250,7 +254,7 @@ func comparison(a *schema.Attribute, op Op, v Value) (func(any) bool, error) {
 			return nil, fmt.Errorf("a boolean is compared by eq or ne with true or false")
 		}
 		return func(x any) bool {
-			got, ok := schema.AsBool(x)
+			got, ok := boolean(x)
 			return ok && got == want
 		}, nil
 	case schema.DateTime:
@@ -262,7 +266,15 @@ func comparison(a *schema.Attribute, op Op, v Value) (func(any) bool, error) {
 			return nil, fmt.Errorf("binary values have no order")
 		}
 	}
-	return textComparison(op, v, a.CaseExact), nil
+	return textComparison(op, v, a), nil
+}
+
+// boolean reads a boolean, also one that was written as a string.
+func boolean(v any) (value, ok bool) {
+	if s, is := v.(string); is {
+		v = strings.ToLower(s)
+	}
+	return schema.AsBool(v)
 }
 
 func timeComparison(op Op, v Value) (func(any) bool, error) {
@@ -275,21 +287,22 @@ func timeComparison(op Op, v Value) (func(any) bool, error) {
 		return nil, err
 	}
 	return func(x any) bool {
-		switch x := x.(type) {
-		case time.Time:
-			return accept(x.Compare(want))
-		case string:
-			got, err := schema.AsTime(x)
-			return err == nil && accept(got.Compare(want))
+		text, ok := x.(string)
+		if !ok || !timeForm.MatchString(text) {
+			return false
 		}
-		return false
+		got, err := schema.AsTime(text)
+		return err == nil && accept(got.Compare(want))
 	}, nil
 }
+
+// timeForm is the form of RFC 7643, section 2.3.5. Go's reads a little more, which no database does.
+var timeForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$`)
 
 func numberComparison(op Op, v Value) (func(any) bool, error) {
 	want, ok := number(json.Number(v.Text))
 	if !ok {
-		return nil, fmt.Errorf("want a number")
+		return nil, fmt.Errorf("want a number, of at most %d characters and an exponent of at most %d", maxDigits, maxExponent)
 	}
 	accept, err := order(op)
 	if err != nil {
@@ -301,13 +314,28 @@ func numberComparison(op Op, v Value) (func(any) bool, error) {
 	}, nil
 }
 
-func number(v any) (*big.Float, bool) {
+// Bounds of the numbers that are compared, which are compared exactly. Those that are stored are shorter, also where a
+// database writes them out.
+const (
+	maxDigits   = 1000
+	maxExponent = 1000
+)
+
+func number(v any) (*big.Rat, bool) {
 	switch v := v.(type) {
 	case float64:
-		return big.NewFloat(v), true
+		return new(big.Rat).SetString(strconv.FormatFloat(v, 'g', -1, 64))
 	case json.Number:
-		f, _, err := big.ParseFloat(v.String(), 10, 128, big.ToNearestEven)
-		return f, err == nil
+		text := v.String()
+		if len(text) > maxDigits || !json.Valid([]byte(text)) || !strings.ContainsAny(text[:1], "-0123456789") {
+			return nil, false
+		}
+		if _, exponent, ok := strings.Cut(strings.ToLower(text), "e"); ok {
+			if e, err := strconv.Atoi(exponent); err != nil || e > maxExponent || e < -maxExponent {
+				return nil, false
+			}
+		}
+		return new(big.Rat).SetString(text)
 	}
 	return nil, false
 }
@@ -329,12 +357,21 @@ func order(op Op) (func(int) bool, error) {
 	return nil, fmt.Errorf("%s compares text only", op)
 }
 
-func textComparison(op Op, v Value, caseExact bool) func(any) bool {
-	fold := strings.ToLower
-	if caseExact {
-		fold = func(s string) string { return s }
+// textComparison compares without regard to case unless the attribute is case-exact. What is unique without regard to
+// case, a user's or a group's name, is so without the space around it, too, and is compared so: whoever is told that
+// nobody has a name can take it.
+func textComparison(op Op, v Value, a *schema.Attribute) func(any) bool {
+	fold, want := strings.ToLower, strings.ToLower(v.Text)
+	partly := op == Co || op == Sw || op == Ew
+	switch {
+	case a.CaseExact:
+		fold, want = func(s string) string { return s }, v.Text
+	case a.Uniqueness == schema.Server:
+		fold = func(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+		if !partly {
+			want = fold(v.Text)
+		}
 	}
-	want := fold(v.Text)
 	var test func(string) bool
 	switch op {
 	case Co:
@@ -348,12 +385,7 @@ func textComparison(op Op, v Value, caseExact bool) func(any) bool {
 		test = func(s string) bool { return accept(strings.Compare(s, want)) }
 	}
 	return func(x any) bool {
-		switch x := x.(type) {
-		case string:
-			return test(fold(x))
-		case json.Number:
-			return test(x.String())
-		}
-		return false
+		text, ok := x.(string)
+		return ok && test(fold(text))
 	}
 }
