@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -149,15 +150,20 @@ func (r *request) content(limit int64) ([]byte, error) {
 	if coding := r.Request.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return nil, &Error{Status: http.StatusUnsupportedMediaType, Detail: "the body must not be compressed"}
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(r.writer, r.Body, limit))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, err
-		}
-		return nil, badSyntax("the body cannot be read")
+	if r.ContentLength > limit { // not to wait for what is not wanted
+		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	return data, nil
+	data, err := io.ReadAll(http.MaxBytesReader(r.writer, r.Body, limit))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return data, nil
+	case errors.As(err, &tooLarge):
+		return nil, err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &Error{Status: http.StatusRequestTimeout, Detail: "the body did not come in time"}
+	}
+	return nil, badSyntax("the body cannot be read")
 }
 
 // decode reads a JSON object so that numbers keep their spelling, and refuses what a database cannot hold.

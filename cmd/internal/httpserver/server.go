@@ -22,23 +22,45 @@ type Options struct {
 	Ready      func(context.Context) error // nil: always ready
 	Logger     *slog.Logger
 	Grace      time.Duration // how long requests may take to finish at the end; 0 is 20 s
+	Limits     Limits
 }
 
-// Bounds of a request. A bulk request of a thousand operations on a busy database takes its minute.
+// Limits are what clients cannot go beyond, whatever they send or leave out. Where one is 0, the default holds.
+type Limits struct {
+	ReadHeader time.Duration // for the header of a request; 10 s
+	Read       time.Duration // for a whole request; a minute
+	Write      time.Duration // from the end of the header to the end of the answer; two minutes
+	Idle       time.Duration // between requests on a connection; two minutes
+	Conns      int           // connections at once; 10,000, or half of the files that may be open where those are fewer
+}
+
 const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = time.Minute
-	writeTimeout      = 2 * time.Minute
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
-	readyTimeout      = 5 * time.Second
-	defaultGrace      = 20 * time.Second
+	maxHeaderBytes = 64 << 10
+	maxConns       = 10_000
+	readyTimeout   = 5 * time.Second
+	defaultGrace   = 20 * time.Second
 )
+
+func (l *Limits) setDefaults() {
+	// A bulk request of a thousand operations on a busy database takes its minute.
+	for limit, unstated := range map[*time.Duration]time.Duration{
+		&l.ReadHeader: 10 * time.Second, &l.Read: time.Minute, &l.Write: 2 * time.Minute, &l.Idle: 2 * time.Minute,
+	} {
+		if *limit == 0 {
+			*limit = unstated
+		}
+	}
+	if l.Conns == 0 {
+		// The other half is for the database, for what the program itself asks of others, and for its files.
+		l.Conns = max(1, min(maxConns, openFiles()/2))
+	}
+}
 
 // Server is a listening HTTP server. Run it once, or Close it.
 type Server struct {
 	o        Options
 	listener net.Listener
+	conns    *conns
 	stopping atomic.Bool
 }
 
@@ -51,6 +73,7 @@ func New(o Options) (*Server, error) {
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
+	o.Limits.setDefaults()
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		return nil, errors.New("a certificate needs its key, and a key its certificate")
 	}
@@ -80,7 +103,7 @@ func New(o Options) (*Server, error) {
 	if config != nil {
 		listener = tls.NewListener(listener, config)
 	}
-	return &Server{o: o, listener: listener}, nil
+	return &Server{o: o, listener: listener, conns: newConns(o.Limits.Conns, o.Logger)}, nil
 }
 
 // Addr returns the address that the server listens on.
@@ -110,16 +133,18 @@ func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           s.handler(),
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: s.o.Limits.ReadHeader,
+		ReadTimeout:       s.o.Limits.Read,
+		WriteTimeout:      s.o.Limits.Write,
+		IdleTimeout:       s.o.Limits.Idle,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       s.conns.add,
+		ConnState:         s.conns.state,
 		ErrorLog:          slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug), // scanners and broken clients
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(s.listener) }()
-	s.o.Logger.InfoContext(ctx, "listening", "url", s.URL())
+	s.o.Logger.InfoContext(ctx, "listening", "url", s.URL(), "max_connections", s.o.Limits.Conns)
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve %s: %w", s.o.Listen, err)
