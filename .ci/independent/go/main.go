@@ -9,15 +9,17 @@ import (
 )
 
 func main() {
-	s, err := fromEnvironment()
+	e, err := fromEnvironment()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 	t := &tally{}
-	enterprise(t.suite("google/go-github"), s)
-	organization(t.suite("google/go-github (organizations)"), s)
-	schemas(t.suite("elimity-com/scim"), s)
+	enterprise(t.suite("google/go-github"), e.scim)
+	organization(t.suite("google/go-github (organizations)"), e.scim)
+	schemas(t.suite("elimity-com/scim"), e.scim)
+	replay(t.suite("elimity-com/scim recordings"), e.scim, e.recordings, "okta")
+	replay(t.suite("elimity-com/scim recordings"), e.entra, e.recordings, "azuread")
 	fmt.Printf("SUM   go: %d passed, %d known differences, %d failed\n", t.passed, t.known, t.failed)
 	if t.failed > 0 || t.passed == 0 {
 		os.Exit(1)

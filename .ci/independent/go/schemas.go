@@ -63,7 +63,7 @@ func schemas(c suite, s *server) {
 	ours := map[string]schema.Schema{}
 	var page list
 	c.check("reads all six schemas", func() error {
-		if _, err := s.get("/Schemas", &page); err != nil {
+		if err := s.get("/Schemas", &page); err != nil {
 			return err
 		}
 		for _, raw := range page.Resources {
@@ -163,7 +163,7 @@ func served(c suite, s *server, whose string, by map[string]schema.Schema) {
 			var page struct {
 				Resources []object `json:"Resources"`
 			}
-			if _, err := s.get(path, &page); err != nil {
+			if err := s.get(path, &page); err != nil {
 				return err
 			}
 			if len(page.Resources) == 0 {
@@ -179,7 +179,7 @@ func served(c suite, s *server, whose string, by map[string]schema.Schema) {
 	}
 	c.check("GET /ServiceProviderConfig fits "+whose+" schemas", func() error {
 		var one object
-		if _, err := s.get("/ServiceProviderConfig", &one); err != nil {
+		if err := s.get("/ServiceProviderConfig", &one); err != nil {
 			return err
 		}
 		// RFC 9865, section 4 came after the library; RFC 7643, section 5 after its table has "primary".
