@@ -201,23 +201,61 @@ func kindOf(a *schema.Attribute) store.ValueKind {
 
 // test compares what the document has.
 func (c *compiler) test(ref schema.Ref, e filter.Compare) store.Expr {
-	a := store.Attribute{Name: ref.Attr.Name}
+	if asks, present := asksPresence(e); asks {
+		return ifPresent(present, store.Test{Attribute: attribute(ref), Op: store.OpPr})
+	}
+	ref = withValue(ref)
+	return store.Test{Attribute: attribute(ref), Op: storeOps[e.Op], Value: literal(ref.Leaf(), e.Value)}
+}
+
+// attribute returns where an attribute is in the document.
+func attribute(ref schema.Ref) store.Attribute {
+	a := store.Attribute{Name: ref.Attr.Name, Kind: kindOf(ref.Leaf())}
 	if ref.Extension != nil {
 		a.Extension = ref.Extension.ID
 	}
-	leaf := ref.Leaf()
 	if ref.Sub != nil {
 		a.Sub = ref.Sub.Name
 	}
-	if asks, present := asksPresence(e); asks {
-		return ifPresent(present, store.Test{Attribute: a, Op: store.OpPr})
+	return a
+}
+
+// withValue names the "value" of a complex attribute, which is what it is compared by; there may be none.
+func withValue(ref schema.Ref) schema.Ref {
+	if ref.Sub == nil && ref.Attr.Type == schema.Complex {
+		ref.Sub = ref.Attr.Sub("value")
 	}
-	if leaf.Type == schema.Complex { // a comparison with a complex value is one with its "value"
-		leaf = leaf.Sub("value")
-		a.Sub = leaf.Name
+	return ref
+}
+
+// sortBy returns what resources are ordered by when they are by an attribute; nil for what is the same of all. Some
+// cannot be: what is never returned, what belongs to a membership, and complex attributes without a "value".
+func (c *compiler) sortBy(ref schema.Ref) (store.Operand, bool) {
+	if ref.Attr == nil || ref.Attr.Returned == schema.Never || ref.Leaf().Returned == schema.Never {
+		return nil, false
 	}
-	a.Kind = kindOf(leaf)
-	return store.Test{Attribute: a, Op: storeOps[e.Op], Value: literal(leaf, e.Value)}
+	if ref = withValue(ref); ref.Leaf().Type == schema.Complex {
+		return nil, false
+	}
+	if ref.Extension != nil {
+		return attribute(ref), true
+	}
+	if field, ok := c.field(ref.String()); ok {
+		return field, true
+	}
+	switch ref.String() {
+	case "meta.version":
+		return store.FieldVersion, true
+	case "meta.location":
+		return store.FieldID, true
+	case "meta.resourceType":
+		return nil, true
+	}
+	switch ref.Attr.Name {
+	case "schemas", "groups", "members":
+		return nil, false
+	}
+	return attribute(ref), true
 }
 
 // narrowed adds to a test what an index finds quickly, and which holds wherever the test does.
@@ -266,10 +304,7 @@ func (c *compiler) valuePath(e filter.ValuePath) (store.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	of := store.Attribute{Name: ref.Attr.Name}
-	if ref.Extension != nil {
-		of.Extension = ref.Extension.ID
-	}
+	of := attribute(ref)
 	return c.narrowedPath(ref, e, store.Some{Of: of, Where: where})
 }
 
