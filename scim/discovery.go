@@ -23,7 +23,7 @@ func newDiscovery(h *Handler) discovery {
 			Description: resource.Description, Schema: resource.Core.ID,
 		}
 		for _, extension := range resource.Extensions {
-			t.SchemaExtensions = append(t.SchemaExtensions, schemaExtension{Schema: extension.ID})
+			t.SchemaExtensions = append(t.SchemaExtensions, schemaExtension{Schema: extension.ID, Required: extension.Required})
 		}
 		d.types = append(d.types, t)
 	}

@@ -14,11 +14,12 @@ type selection struct {
 	except []schema.Ref
 	asked  bool // whether "attributes" was stated at all
 	hidden []schema.Ref
+	always []schema.Ref // of extensions; the core schemas have none but id
 }
 
 // selected reads "attributes" and "excludedAttributes". Names that are not known select nothing.
 func (r *request) selected(resource *schema.Resource) selection {
-	s := selection{asked: r.query.Get("attributes") != "", hidden: hidden(resource)}
+	s := selection{asked: r.query.Get("attributes") != "", hidden: hidden(resource), always: always(resource)}
 	if s.asked {
 		s.only = append([]schema.Ref{}, refs(resource, r.query.Get("attributes"))...)
 		return s
@@ -64,6 +65,19 @@ func hidden(resource *schema.Resource) []schema.Ref {
 	return out
 }
 
+// always lists the attributes of extensions that are part of every answer.
+func always(resource *schema.Resource) []schema.Ref {
+	var out []schema.Ref
+	for _, s := range resource.Extensions {
+		for i := range s.Attributes {
+			if a := &s.Attributes[i]; a.Returned == schema.Always {
+				out = append(out, schema.Ref{Extension: s, Attr: a})
+			}
+		}
+	}
+	return out
+}
+
 // wants tells whether a top-level core attribute is part of the answer, so that what is not need not be read.
 func (s selection) wants(name string) bool {
 	for _, ref := range s.except {
@@ -89,18 +103,36 @@ func (s selection) apply(doc map[string]any) map[string]any {
 			drop(doc, ref)
 		}
 	}
+	kept := map[string]any{}
+	for _, ref := range s.always {
+		pick(kept, doc, ref)
+	}
 	if s.asked {
-		out := map[string]any{"id": doc["id"], "schemas": doc["schemas"]}
+		kept["id"], kept["schemas"] = doc["id"], doc["schemas"]
 		for _, ref := range s.only {
-			pick(out, doc, ref)
+			pick(kept, doc, ref)
 		}
-		return out
+		return withoutHollow(kept)
 	}
 	for _, ref := range s.except {
 		if ref.Attr == nil || ref.Leaf().Returned != schema.Always {
 			drop(doc, ref)
 		}
 	}
+	for urn, ext := range kept { // of an extension that was dropped as a whole
+		if doc[urn] == nil {
+			doc[urn] = ext
+		}
+	}
+	return withoutHollow(doc)
+}
+
+// withoutHollow drops extensions of which nothing is left.
+func withoutHollow(doc map[string]any) map[string]any {
+	maps.DeleteFunc(doc, func(key string, v any) bool {
+		ext, ok := v.(map[string]any)
+		return ok && len(ext) == 0 && strings.HasPrefix(key, "urn:")
+	})
 	return doc
 }
 

@@ -55,7 +55,10 @@ func (h *Handler) postedUser(r *request) (identity.User, error) {
 		return identity.User{}, err
 	}
 	u.Active = active == nil || *active
-	return u, h.checkUser(r, nil, &u)
+	if err := h.checkUser(r, nil, &u); err != nil {
+		return u, err
+	}
+	return u, h.checkPosted(&u)
 }
 
 // readUser reads a whole user; active is nil where it is not stated.
@@ -112,12 +115,13 @@ func (h *Handler) replaceUser(r *request, id string) (answer, error) {
 		return answer{}, err
 	}
 	u, err := h.opt.Applier.ChangeUser(r.Context(), r.actor(), r.principal.Source, id, version, func(u *identity.User) error {
+		before := u.Clone()
 		u.UserName, u.ExternalID = whole.UserName, whole.ExternalID
 		u.Attributes, u.Roles = whole.Attributes.Clone(), slices.Clone(whole.Roles)
 		if active != nil {
 			u.Active = *active
 		}
-		return nil
+		return h.settleReplaced(&before, u)
 	})
 	if err != nil {
 		return answer{}, err
@@ -161,7 +165,10 @@ func (h *Handler) patchUser(r *request, id string) (answer, error) {
 				return err
 			}
 		}
-		return h.checkUser(r, &before, u)
+		if err := h.checkUser(r, &before, u); err != nil {
+			return err
+		}
+		return h.checkPatched(&before, u)
 	})
 	if err != nil {
 		return answer{}, err

@@ -290,6 +290,28 @@ func (d *document) removeListed(ref schema.Ref, value any) error {
 	return nil
 }
 
+// removeValues removes the listed ones of an attribute's simple values.
+func (d *document) removeValues(ref schema.Ref, value any) error {
+	read, err := ref.Attr.Read(value)
+	if err != nil {
+		return named(ref, err)
+	}
+	listed := elements(read)
+	d.keep(ref, slices.DeleteFunc(elements(d.container(ref)[ref.Attr.Name]), func(held any) bool {
+		return slices.ContainsFunc(listed, func(l any) bool { return sameSimple(ref.Attr, held, l) })
+	}))
+	return nil
+}
+
+func sameSimple(a *schema.Attribute, held, listed any) bool {
+	x, isText := held.(string)
+	y, areTexts := listed.(string)
+	if isText && areTexts && !a.CaseExact {
+		return strings.EqualFold(x, y)
+	}
+	return reflect.DeepEqual(held, listed)
+}
+
 func states(object, stated map[string]any) bool {
 	for key, v := range stated {
 		if !reflect.DeepEqual(object[key], v) {

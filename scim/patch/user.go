@@ -2,6 +2,7 @@ package patch
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -161,7 +162,7 @@ func (d *document) change(op Op, ref schema.Ref, where filter.Expr, value any) e
 	switch {
 	case ref.Attr.Mutability == schema.ReadOnly:
 		return nil
-	case ref.Attr.Mutability == schema.WriteOnly:
+	case isPassword(ref):
 		d.ignored.Password = true
 		return nil
 	case where != nil && (!ref.Attr.MultiValued || ref.Attr.Type != schema.Complex):
@@ -173,6 +174,8 @@ func (d *document) change(op Op, ref schema.Ref, where filter.Expr, value any) e
 	switch {
 	case op == Remove && plural && where == nil && ref.Sub == nil && value != nil:
 		return d.removeListed(ref, value)
+	case op == Remove && !plural && ref.Attr.MultiValued && value != nil:
+		return d.removeValues(ref, value)
 	case op == Remove || value == nil:
 		return d.remove(ref, where)
 	case plural:
@@ -313,6 +316,9 @@ func (d *document) changeSingle(op Op, ref schema.Ref, value any) error {
 				held = append(held, v)
 			}
 		}
+		if len(held) > schema.MaxValues {
+			return &schema.ValueError{Path: ref.String(), Want: fmt.Sprintf("has more than %d values", schema.MaxValues)}
+		}
 		container[ref.Attr.Name] = held
 	default:
 		container[ref.Attr.Name] = read
@@ -346,6 +352,8 @@ func unwrap(v any) any {
 	}
 	return v
 }
+
+func isPassword(ref schema.Ref) bool { return ref.Extension == nil && ref.Attr.Name == "password" }
 
 func isManager(ref schema.Ref) bool {
 	return ref.Extension != nil && ref.Extension.ID == schema.EnterpriseURN && ref.Attr.Name == "manager" &&

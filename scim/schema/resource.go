@@ -122,6 +122,9 @@ func Users(extensions ...Schema) (*Resource, error) {
 		if err := s.complete(); err != nil {
 			return nil, err
 		}
+		if name, ok := unique(s.Attributes); ok {
+			return nil, fmt.Errorf("schema %s, attribute %s: nothing sees to it that values of extensions are unique", s.ID, name)
+		}
 		if strings.EqualFold(s.ID, UserURN) || r.Extension(s.ID) != nil {
 			return nil, fmt.Errorf("schema %s: defined already", s.ID)
 		}
@@ -136,6 +139,19 @@ func Groups() *Resource {
 		Name: "Group", Endpoint: "/Groups", Description: "Groups of users; each becomes a team",
 		Core: group(), common: common(),
 	}
+}
+
+// unique returns the first attribute that promises unique values.
+func unique(attributes []Attribute) (name string, ok bool) {
+	for _, a := range attributes {
+		if a.Uniqueness != None {
+			return a.Name, true
+		}
+		if sub, ok := unique(a.SubAttributes); ok {
+			return a.Name + "." + sub, true
+		}
+	}
+	return "", false
 }
 
 func cloneAll(attributes []Attribute) []Attribute {

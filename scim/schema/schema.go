@@ -117,6 +117,7 @@ func (s *Schema) complete() error {
 	if len(s.Attributes) == 0 {
 		return fmt.Errorf("schema %s: no attributes", s.ID)
 	}
+	s.ID = "urn" + s.ID[len("urn"):] // the one part in which case means nothing to anybody
 	return completeAll("schema "+s.ID, s.Attributes, true)
 }
 
@@ -132,6 +133,9 @@ func completeAll(where string, attributes []Attribute, nesting bool) error {
 		}
 		setDefault(&a.Type, String)
 		setDefault(&a.Mutability, ReadWrite)
+		if a.Mutability == WriteOnly {
+			setDefault(&a.Returned, Never)
+		}
 		setDefault(&a.Returned, Default)
 		setDefault(&a.Uniqueness, None)
 		switch {
@@ -143,11 +147,16 @@ func completeAll(where string, attributes []Attribute, nesting bool) error {
 			return fmt.Errorf("%s: unknown returned %q", at, a.Returned)
 		case !slices.Contains([]Uniqueness{None, Server, Global}, a.Uniqueness):
 			return fmt.Errorf("%s: unknown uniqueness %q", at, a.Uniqueness)
+		case a.Mutability == WriteOnly && a.Returned != Never:
+			return fmt.Errorf("%s: what is writeOnly is never returned", at)
+		case a.Mutability == ReadOnly && a.Required:
+			return fmt.Errorf("%s: no client can state what is readOnly", at)
 		case a.Type == Complex && !nesting:
 			return fmt.Errorf("%s: a sub-attribute is never complex", at)
 		case (a.Type == Complex) != (len(a.SubAttributes) > 0):
 			return fmt.Errorf("%s: complex attributes, and only they, have sub-attributes", at)
 		}
+		a.CaseExact = a.CaseExact || a.Type == Reference || a.Type == Binary // sections 2.3.6 and 2.3.7
 		if err := completeAll(at, a.SubAttributes, false); err != nil {
 			return err
 		}

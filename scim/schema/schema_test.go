@@ -3,6 +3,7 @@ package schema_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,22 +86,42 @@ func TestRule16_OwnExtensionSchemas(t *testing.T) {
 
 	one := []schema.Attribute{{Name: "a"}}
 	for name, bad := range map[string]schema.Schema{
-		"no URN":          {ID: "acme", Attributes: one},
-		"no attributes":   {ID: "urn:acme"},
-		"taken":           {ID: schema.EnterpriseURN, Attributes: one},
-		"core":            {ID: strings.ToLower(schema.UserURN), Attributes: one},
-		"bad name":        {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a b"}}},
-		"bad type":        {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: "text"}}},
-		"bad mutability":  {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Mutability: "rw"}}},
-		"bad returned":    {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Returned: "yes"}}},
-		"bad uniqueness":  {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Uniqueness: "yes"}}},
-		"twice":           {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a"}, {Name: "A"}}},
-		"hollow complex":  {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: schema.Complex}}},
-		"complex in that": {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: schema.Complex, SubAttributes: []schema.Attribute{{Name: "b", Type: schema.Complex, SubAttributes: one}}}}},
+		"no URN":           {ID: "acme", Attributes: one},
+		"no attributes":    {ID: "urn:acme"},
+		"taken":            {ID: schema.EnterpriseURN, Attributes: one},
+		"core":             {ID: strings.ToLower(schema.UserURN), Attributes: one},
+		"bad name":         {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a b"}}},
+		"bad type":         {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: "text"}}},
+		"bad mutability":   {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Mutability: "rw"}}},
+		"bad returned":     {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Returned: "yes"}}},
+		"unique":           {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Uniqueness: schema.Server}}},
+		"unique part":      {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: schema.Complex, SubAttributes: []schema.Attribute{{Name: "b", Uniqueness: schema.Global}}}}},
+		"returned secret":  {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Mutability: schema.WriteOnly, Returned: schema.OnRequest}}},
+		"required to read": {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Mutability: schema.ReadOnly, Required: true}}},
+		"bad uniqueness":   {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Uniqueness: "yes"}}},
+		"twice":            {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a"}, {Name: "A"}}},
+		"hollow complex":   {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: schema.Complex}}},
+		"complex in that":  {ID: "urn:acme", Attributes: []schema.Attribute{{Name: "a", Type: schema.Complex, SubAttributes: []schema.Attribute{{Name: "b", Type: schema.Complex, SubAttributes: one}}}}},
 	} {
 		if _, err := schema.Users(bad); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+func TestRule16_WhatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	r := users(t, schema.Schema{ID: "urn:acme:x", Attributes: []schema.Attribute{
+		{Name: "plain"}, {Name: "pin", Mutability: schema.WriteOnly}, {Name: "link", Type: schema.Reference}, {Name: "blob", Type: schema.Binary},
+	}})
+	want := []schema.Attribute{
+		{Name: "plain", Type: schema.String, Mutability: schema.ReadWrite, Returned: schema.Default, Uniqueness: schema.None},
+		{Name: "pin", Type: schema.String, Mutability: schema.WriteOnly, Returned: schema.Never, Uniqueness: schema.None},
+		{Name: "link", Type: schema.Reference, CaseExact: true, Mutability: schema.ReadWrite, Returned: schema.Default, Uniqueness: schema.None},
+		{Name: "blob", Type: schema.Binary, CaseExact: true, Mutability: schema.ReadWrite, Returned: schema.Default, Uniqueness: schema.None},
+	}
+	if diff := cmp.Diff(want, r.Extension("urn:acme:x").Attributes); diff != "" {
+		t.Errorf("attributes (-want +got):\n%s", diff)
 	}
 }
 
@@ -111,13 +132,23 @@ func TestRule16_CharacteristicsAreComplete(t *testing.T) {
 	for _, s := range append(r.Extensions, r.Core, schema.Groups().Core) {
 		// A schema that is complete already stays as it is, so reading it as a site's own finds every mistake.
 		own := *s
-		own.ID = "urn:check:" + s.Name
+		own.ID, own.Attributes = "urn:check:"+s.Name, notUnique(s.Attributes)
 		again := users(t, own).Extensions[1]
 		if diff := cmp.Diff(s.Attributes[0].Name, again.Attributes[0].Name); diff != "" {
 			t.Error(diff)
 		}
 		check(t, s.ID, s.Attributes)
 	}
+}
+
+// notUnique returns the attributes without the promise that only the service's own schemas make.
+func notUnique(attributes []schema.Attribute) []schema.Attribute {
+	attributes = slices.Clone(attributes)
+	for i := range attributes {
+		attributes[i].Uniqueness = schema.None
+		attributes[i].SubAttributes = notUnique(attributes[i].SubAttributes)
+	}
+	return attributes
 }
 
 func check(t *testing.T, where string, attributes []schema.Attribute) {
