@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -90,6 +92,9 @@ func fill(t *testing.T, dsn string, n int) *directory {
 				return err
 			}
 		}
+		if err := d.nest(ctx, tx); err != nil {
+			return err
+		}
 		if err := tx.PutRun(ctx, &identity.Run{ID: "r", Connector: "okta", Started: now}); err != nil {
 			return err
 		}
@@ -113,6 +118,22 @@ func fill(t *testing.T, dsn string, n int) *directory {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// nest puts the large group, and small ones by way of another, into a group that makes them admins.
+func (d *directory) nest(ctx context.Context, tx *store.Tx) error {
+	groups, _, err := tx.Groups(ctx, store.GroupQuery{Limit: 21})
+	if err != nil {
+		return err
+	}
+	between, outer := store.GroupRef{ID: groups[1].ID}, store.GroupRef{ID: groups[2].ID}
+	if _, _, err := tx.AddNested(ctx, between, []string{groups[3].ID, groups[4].ID}); err != nil {
+		return err
+	}
+	if _, _, err := tx.AddNested(ctx, outer, []string{between.ID, d.groupID}); err != nil {
+		return err
+	}
+	return tx.AddGroupGrant(ctx, store.GroupGrant{GroupID: outer.ID, TeamID: identity.RootTeamID, Role: identity.RoleAdmin})
 }
 
 // analyze gathers the statistics that a database in use has.
@@ -157,6 +178,14 @@ func literal(t *testing.T, v any) string {
 // page is what the reads below return and this test does not look at.
 func page[T any](_ T, err error) error { return err }
 
+// found forgives that there is nobody.
+func found[T any](_ T, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 func counted[T any](_ T, _ int, err error) error { return err }
 
 func eq(field store.Field, value any) store.Expr {
@@ -198,6 +227,9 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 			return page(s.Candidates(ctx, sourceIDs[:20], []string{"user7@example.com"}))
 		},
 		"effective grants": func(s *store.Store) error { return page(s.EffectiveGrants(ctx, id)) },
+		"local admins":     func(s *store.Store) error { return page(s.CountLocalAdmins(ctx)) },
+		"has role":         func(s *store.Store) error { return page(s.HasRole(ctx, id, identity.RootTeamID, identity.RoleAdmin)) },
+		"key holder":       func(s *store.Store) error { return found(s.KeyHolder(ctx, "nobody's", &store.UserLookup{ID: id})) },
 		"privileged users": func(s *store.Store) error { return page(s.PrivilegedUsers(ctx, d.userIDs[:20])) },
 		"changes": func(s *store.Store) error {
 			return page(s.Changes(ctx, store.ChangeQuery{RunID: "r", After: 50, Limit: 100}))
