@@ -304,6 +304,39 @@ func TestRule19_GroupsByNestingAreIndirect(t *testing.T) {
 	})
 }
 
+func TestRule24_FilterByNestedMember(t *testing.T) {
+	each(t, func(t *testing.T, e *endpoint) {
+		ann, bob := e.newUser("ann"), e.newUser("bob")
+		e.newUser("eve")
+		inner := e.newGroup("Inner", ann)
+		middle := e.newGroup("Middle", inner, bob)
+		outer := e.newGroup("Outer", middle)
+		find := func(endpoint, filter string, want ...string) {
+			t.Helper()
+			r := e.do("GET", endpoint+"?filter="+strings.NewReplacer(" ", "+", `"`, "%22").Replace(filter), "").want(200)
+			found := map[string]bool{}
+			list, _ := r.at("Resources").([]any)
+			for _, v := range list {
+				found[v.(map[string]any)["id"].(string)] = true
+			}
+			if diff := cmp.Diff(set(want...), found); diff != "" || fmt.Sprint(r.at("totalResults")) != fmt.Sprint(len(want)) {
+				t.Errorf("%s %s, %v in all (-want +got):\n%s", endpoint, filter, r.at("totalResults"), diff)
+			}
+		}
+		find("/Groups", `members.value eq "`+inner+`"`, middle)
+		find("/Groups", `members[value eq "`+middle+`"]`, outer)
+		find("/Groups", `members.value eq "`+ann+`"`, inner)
+		find("/Groups", `members.value eq "`+outer+`"`)
+		find("/Groups", `members.value eq "`+bob+`" and displayName eq "middle"`, middle)
+		// As GET shows them: members of the group, and of those in it.
+		find("/Users", `groups.value eq "`+inner+`"`, ann)
+		find("/Users", `groups.value eq "`+middle+`"`, ann, bob)
+		find("/Users", `groups.value eq "`+outer+`"`, ann, bob)
+		find("/Users", `groups[value eq "`+outer+`"] and userName eq "bob@x.example"`, bob)
+		find("/Users", `groups.value eq "`+uuid.NewString()+`"`)
+	})
+}
+
 func TestRule28_DeleteGroup(t *testing.T) {
 	each(t, func(t *testing.T, e *endpoint) {
 		ann := e.newUser("ann")
