@@ -9,5 +9,7 @@ require (
 
 require (
 	github.com/google/go-querystring v1.2.0 // indirect
+	github.com/q-uint/parser v0.3.1 // indirect
 	github.com/q-uint/xsd-datetime v1.0.0 // indirect
+	github.com/scim2/filter-parser/v2 v2.3.1 // indirect
 )

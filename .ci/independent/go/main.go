@@ -18,6 +18,7 @@ func main() {
 	enterprise(t.suite("google/go-github"), e.scim)
 	organization(t.suite("google/go-github (organizations)"), e.scim)
 	schemas(t.suite("elimity-com/scim"), e.scim)
+	filters(t.suite("elimity-com/scim filter"), e)
 	replay(t.suite("elimity-com/scim recordings"), e.scim, e.recordings, "okta")
 	replay(t.suite("elimity-com/scim recordings"), e.entra, e.recordings, "azuread")
 	fmt.Printf("SUM   go: %d passed, %d known differences, %d failed\n", t.passed, t.known, t.failed)
