@@ -10,21 +10,14 @@ import (
 	"github.com/idpsync/idpsync/store"
 )
 
-// condition is a filter as the database runs it.
-type condition struct {
-	expr  store.Expr
-	check filter.Matcher
-}
-
-// compile turns a filter on a list into a condition, which means what filter.Compile makes of it for the resources as
+// compile turns a filter on a list into a predicate, which means what filter.Compile makes of it for the resources as
 // they are served under a base URL.
-func compile(e filter.Expr, resource *schema.Resource, base string) (condition, error) {
+func compile(e filter.Expr, resource *schema.Resource, base string) (store.Expr, error) {
 	if _, err := filter.Compile(e, resource); err != nil {
-		return condition{}, err
+		return nil, err
 	}
 	c := compiler{resource: resource, base: base}
-	expr, err := c.expr(e)
-	return condition{expr: expr}, err
+	return c.expr(e)
 }
 
 func refuseFilter(detail string) error {

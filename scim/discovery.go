@@ -103,7 +103,9 @@ func discovered(id string, all []any) (answer, error) {
 	if id != "" {
 		return answer{}, store.ErrNotFound
 	}
-	return page{start: 1}.answer(len(all), all), nil
+	return answer{status: http.StatusOK, body: listBody{
+		Schemas: []string{listURN}, TotalResults: len(all), StartIndex: 1, ItemsPerPage: len(all), Resources: all,
+	}}, nil
 }
 
 type supported struct {
@@ -128,6 +130,7 @@ type paginationSupport struct {
 	DefaultPaginationMethod string `json:"defaultPaginationMethod"`
 	DefaultPageSize         int    `json:"defaultPageSize"`
 	MaxPageSize             int    `json:"maxPageSize"`
+	CursorTimeout           int    `json:"cursorTimeout"` // in seconds
 }
 
 type authenticationScheme struct {
@@ -160,9 +163,11 @@ func (h *Handler) serviceProviderConfig(r *request, _ string) (answer, error) {
 		Patch:   supported{true},
 		Bulk:    bulkSupport{Supported: true, MaxOperations: maxBulkOperations, MaxPayloadSize: maxBulkPayload},
 		Filter:  filterSupport{Supported: true, MaxResults: h.opt.MaxResults},
+		Sort:    supported{true},
 		ETag:    supported{true},
 		Pagination: paginationSupport{
-			Index: true, DefaultPaginationMethod: "index", DefaultPageSize: h.opt.MaxResults, MaxPageSize: h.opt.MaxResults,
+			Cursor: true, Index: true, DefaultPaginationMethod: "index",
+			DefaultPageSize: h.opt.MaxResults, MaxPageSize: h.opt.MaxResults, CursorTimeout: int(cursorTimeout.Seconds()),
 		},
 		AuthenticationSchemes: []authenticationScheme{{
 			Type: "oauthbearertoken", Name: "API key", Description: "A personal API key as a bearer token",

@@ -20,6 +20,9 @@ const errorURN = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 // Detail error keywords (RFC 7644, table 9), besides those of package patch.
 const (
+	expiredCursor = "expiredCursor" // RFC 9865, section 2.1
+	invalidCount  = "invalidCount"
+	invalidCursor = "invalidCursor"
 	invalidFilter = string(patch.InvalidFilter)
 	invalidSyntax = string(patch.InvalidSyntax)
 	invalidValue  = string(patch.InvalidValue)

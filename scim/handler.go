@@ -142,7 +142,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		a = h.failure(r, err)
 	}
-	a.write(w, req.Method == http.MethodHead)
+	if err := a.write(w, req.Method == http.MethodHead); err != nil {
+		// What was sent so far must not be taken for a whole answer.
+		h.opt.Logger.ErrorContext(r.Context(), "answer broke off", "request_id", r.id, "path", r.URL.Path, "error", err)
+		panic(http.ErrAbortHandler)
+	}
 }
 
 func (h *Handler) answer(r *request) (answer, error) {
@@ -237,17 +241,23 @@ func methods(actions map[string]action) []string {
 }
 
 func (h *Handler) actions(segments []string) (actions map[string]action, id string) {
-	if len(segments) == 0 || len(segments) > 2 {
+	if segments == nil || len(segments) > 2 {
 		return nil, ""
+	}
+	if len(segments) == 0 {
+		return map[string]action{http.MethodGet: h.list(h.users, h.groups)}, ""
 	}
 	one := len(segments) == 2
 	if one {
 		id = segments[1]
 	}
 	switch {
-	case segments[0] == "Users" && id == ".search", segments[0] == "Groups" && id == ".search",
-		segments[0] == ".search" && !one:
-		return map[string]action{http.MethodPost: notImplemented}, ""
+	case segments[0] == ".search" && !one:
+		return map[string]action{http.MethodPost: h.search(h.list(h.users, h.groups))}, ""
+	case segments[0] == "Users" && id == ".search":
+		return map[string]action{http.MethodPost: h.search(h.list(h.users))}, ""
+	case segments[0] == "Groups" && id == ".search":
+		return map[string]action{http.MethodPost: h.search(h.list(h.groups))}, ""
 	case segments[0] == "Bulk" && !one:
 		return map[string]action{http.MethodPost: h.bulkRequest}, ""
 	case segments[0] == "Me" && !one:
@@ -261,14 +271,14 @@ func (h *Handler) actions(segments []string) (actions map[string]action, id stri
 			http.MethodPatch: h.patchUser, http.MethodDelete: h.deleteUser,
 		}, id
 	case segments[0] == "Users":
-		return map[string]action{http.MethodGet: h.listUsers, http.MethodPost: h.createUser}, ""
+		return map[string]action{http.MethodGet: h.list(h.users), http.MethodPost: h.createUser}, ""
 	case segments[0] == "Groups" && one:
 		return map[string]action{
 			http.MethodGet: h.getGroup, http.MethodPut: h.replaceGroup,
 			http.MethodPatch: h.patchGroup, http.MethodDelete: h.deleteGroup,
 		}, id
 	case segments[0] == "Groups":
-		return map[string]action{http.MethodGet: h.listGroups, http.MethodPost: h.createGroup}, ""
+		return map[string]action{http.MethodGet: h.list(h.groups), http.MethodPost: h.createGroup}, ""
 	case segments[0] == "ServiceProviderConfig" && !one:
 		return map[string]action{http.MethodGet: h.serviceProviderConfig}, ""
 	case segments[0] == "ResourceTypes":
@@ -277,11 +287,6 @@ func (h *Handler) actions(segments []string) (actions map[string]action, id stri
 		return map[string]action{http.MethodGet: h.schemas}, id
 	}
 	return nil, ""
-}
-
-// notImplemented answers for the optional parts of RFC 7644 that ServiceProviderConfig says are not supported.
-func notImplemented(*request, string) (answer, error) {
-	return answer{}, &Error{Status: http.StatusNotImplemented, Detail: "this part of SCIM is not supported"}
 }
 
 func (r *request) actor() identity.Actor {

@@ -35,7 +35,7 @@ type request struct {
 	base      string   // absolute URL of Root
 	principal Principal
 	lookup    *store.UserLookup // what was read together with the key, or nil
-	data      map[string]any    // the body, where an operation of a bulk request brought it
+	data      map[string]any    // the body, once it was read, or where an operation of a bulk request brought it
 	writer    http.ResponseWriter
 	header    http.Header // of the answer
 }
@@ -133,7 +133,8 @@ func (r *request) body() (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decode(data)
+	r.data, err = decode(data)
+	return r.data, err
 }
 
 // content reads what a request carries, of limit bytes at most.

@@ -1,36 +1,63 @@
 package scim
 
 import (
+	"iter"
 	"maps"
+	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/idpsync/idpsync/scim/filter"
 	"github.com/idpsync/idpsync/scim/schema"
 )
 
-// selection is which attributes a client wants (RFC 7644, section 3.9).
+// selection is which part of a resource is answered (RFC 7644, section 3.9): what is always returned, and of the rest
+// what "attributes" names or else the default, without what "excludedAttributes" names. RFC 7644 has a client state one
+// of the two; of one that states both, both are honoured.
 type selection struct {
-	only   []schema.Ref // nil for the default ones
-	except []schema.Ref
-	asked  bool // whether "attributes" was stated at all
-	hidden []schema.Ref
-	always []schema.Ref // of extensions; the core schemas have none but id
+	asked  bool     // whether "attributes" was stated at all
+	only   []chosen // what then is part of the answer, with what always is
+	except []chosen // what is not
+}
+
+// chosen is an attribute, or with subs these sub-attributes of it.
+type chosen struct {
+	extension *schema.Schema // nil for core and common attributes
+	attr      *schema.Attribute
+	subs      []string // nil for the whole attribute
 }
 
 // selected reads "attributes" and "excludedAttributes". Names that are not known select nothing.
 func (r *request) selected(resource *schema.Resource) selection {
-	s := selection{asked: r.query.Get("attributes") != "", hidden: hidden(resource), always: always(resource)}
-	if s.asked {
-		s.only = append([]schema.Ref{}, refs(resource, r.query.Get("attributes"))...)
-		return s
+	asked := strings.Join(r.query["attributes"], ",")
+	s := selection{asked: asked != ""}
+	named := refs(resource, asked)
+	for ref := range everyRef(resource) {
+		switch returned := ref.Leaf().Returned; {
+		case returned == schema.Never, returned == schema.OnRequest && !names(named, ref) && !r.states(resource, ref):
+			s.except = choose(s.except, ref)
+		case returned == schema.Always && ref.Sub == nil:
+			s.only = choose(s.only, ref)
+		}
 	}
-	s.except = refs(resource, r.query.Get("excludedAttributes"))
+	for ref := range expand(resource, named) {
+		s.only = choose(s.only, ref)
+	}
+	for i, c := range s.only {
+		if c.subs != nil {
+			s.only[i].subs = append(c.subs, always(c.attr)...)
+		}
+	}
+	for ref := range expand(resource, refs(resource, strings.Join(r.query["excludedAttributes"], ","))) {
+		s.except = exclude(s.except, ref)
+	}
 	return s
 }
 
-func refs(resource *schema.Resource, names string) []schema.Ref {
+// refs looks names up that are separated by commas.
+func refs(resource *schema.Resource, list string) []schema.Ref {
 	var out []schema.Ref
-	for name := range strings.SplitSeq(names, ",") {
+	for name := range strings.SplitSeq(list, ",") {
 		path, err := filter.ParsePath(name)
 		if err != nil {
 			continue
@@ -42,215 +69,252 @@ func refs(resource *schema.Resource, names string) []schema.Ref {
 	return out
 }
 
-// hidden lists the attributes that are not returned unless asked for, or never.
-func hidden(resource *schema.Resource) []schema.Ref {
-	var out []schema.Ref
-	for _, s := range append([]*schema.Schema{nil}, resource.Extensions...) {
-		attributes := resource.Core.Attributes
-		if s != nil {
-			attributes = s.Attributes
-		}
-		for i := range attributes {
-			a := &attributes[i]
-			if a.Returned == schema.Never || a.Returned == schema.OnRequest {
-				out = append(out, schema.Ref{Extension: s, Attr: a})
+// everyRef yields each attribute and sub-attribute of the resource's schemas, and the common ones that are always
+// returned.
+func everyRef(resource *schema.Resource) iter.Seq[schema.Ref] {
+	return func(yield func(schema.Ref) bool) {
+		for _, name := range []string{"schemas", "id"} {
+			if ref, ok := resource.Lookup("", name, ""); ok && !yield(ref) {
+				return
 			}
-			for j := range a.SubAttributes {
-				if sub := &a.SubAttributes[j]; sub.Returned == schema.Never || sub.Returned == schema.OnRequest {
-					out = append(out, schema.Ref{Extension: s, Attr: a, Sub: sub})
+		}
+		for _, s := range append([]*schema.Schema{resource.Core}, resource.Extensions...) {
+			for ref := range refsOf(resource, s) {
+				if !yield(ref) {
+					return
+				}
+				for i := range ref.Attr.SubAttributes {
+					if !yield(schema.Ref{Extension: ref.Extension, Attr: ref.Attr, Sub: &ref.Attr.SubAttributes[i]}) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return out
 }
 
-// always lists the attributes of extensions that are part of every answer.
-func always(resource *schema.Resource) []schema.Ref {
-	var out []schema.Ref
-	for _, s := range resource.Extensions {
+// refsOf yields the attributes of one of the resource's schemas.
+func refsOf(resource *schema.Resource, s *schema.Schema) iter.Seq[schema.Ref] {
+	extension := s
+	if s == resource.Core {
+		extension = nil
+	}
+	return func(yield func(schema.Ref) bool) {
 		for i := range s.Attributes {
-			if a := &s.Attributes[i]; a.Returned == schema.Always {
-				out = append(out, schema.Ref{Extension: s, Attr: a})
+			if !yield(schema.Ref{Extension: extension, Attr: &s.Attributes[i]}) {
+				return
 			}
 		}
 	}
-	return out
+}
+
+// expand replaces the URN of a schema by the attributes that are returned by default of it.
+func expand(resource *schema.Resource, named []schema.Ref) iter.Seq[schema.Ref] {
+	return func(yield func(schema.Ref) bool) {
+		for _, ref := range named {
+			if ref.Attr != nil {
+				if !yield(ref) {
+					return
+				}
+				continue
+			}
+			s := ref.Extension
+			if s == nil {
+				s = resource.Core
+			}
+			for ref := range refsOf(resource, s) {
+				if !yield(ref) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// names tells whether an attribute is named itself, or a sub-attribute of it.
+func names(named []schema.Ref, ref schema.Ref) bool {
+	return slices.ContainsFunc(named, func(n schema.Ref) bool {
+		return n.Attr == ref.Attr && (ref.Sub == nil || n.Sub == ref.Sub)
+	})
+}
+
+func choose(list []chosen, ref schema.Ref) []chosen {
+	c := chosen{extension: ref.Extension, attr: ref.Attr}
+	if ref.Sub != nil {
+		c.subs = []string{ref.Sub.Name}
+	}
+	i := slices.IndexFunc(list, func(c chosen) bool { return c.attr == ref.Attr })
+	switch {
+	case i < 0:
+		return append(list, c)
+	case c.subs == nil:
+		list[i].subs = nil
+	case list[i].subs != nil:
+		list[i].subs = append(list[i].subs, c.subs...)
+	}
+	return list
+}
+
+// exclude adds what a client does not want, which has no effect on what is always returned.
+func exclude(list []chosen, ref schema.Ref) []chosen {
+	if ref.Leaf().Returned == schema.Always {
+		return list
+	}
+	if ref.Sub != nil || len(always(ref.Attr)) == 0 {
+		return choose(list, ref)
+	}
+	for i := range ref.Attr.SubAttributes {
+		list = exclude(list, schema.Ref{Extension: ref.Extension, Attr: ref.Attr, Sub: &ref.Attr.SubAttributes[i]})
+	}
+	return list
+}
+
+// always returns the names of the sub-attributes that are returned wherever their attribute is.
+func always(a *schema.Attribute) []string {
+	var subs []string
+	for i := range a.SubAttributes {
+		if a.SubAttributes[i].Returned == schema.Always {
+			subs = append(subs, a.SubAttributes[i].Name)
+		}
+	}
+	return subs
+}
+
+// states tells whether the request writes an attribute: one that is returned on request is part of the answer to that
+// (RFC 7643, section 7).
+func (r *request) states(resource *schema.Resource, ref schema.Ref) bool {
+	if r.data == nil || !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, r.Method) {
+		return false
+	}
+	var written []string
+	if ops, ok := schema.Member(r.data, "Operations").([]any); ok && r.Method == http.MethodPatch {
+		for _, op := range ops {
+			if op, ok := op.(map[string]any); ok {
+				path, _ := schema.Member(op, "path").(string)
+				written = append(written, path)
+				written = appendNames(written, path, schema.Member(op, "value"))
+			}
+		}
+	} else {
+		written = appendNames(written, "", r.data)
+	}
+	return slices.ContainsFunc(written, func(name string) bool { return names(refs(resource, name), schema.Ref{Attr: ref.Attr}) })
+}
+
+// appendNames appends the names of an object's members, and of those of the objects in it that are extensions.
+func appendNames(list []string, within string, v any) []string {
+	object, _ := v.(map[string]any)
+	if within != "" {
+		within += ":"
+	}
+	for key, member := range object {
+		list = append(list, within+key)
+		if strings.HasPrefix(strings.ToLower(key), "urn:") {
+			list = appendNames(list, key, member)
+		}
+	}
+	return list
 }
 
 // wants tells whether a top-level core attribute is part of the answer, so that what is not need not be read.
 func (s selection) wants(name string) bool {
-	for _, ref := range s.except {
-		if ref.Extension == nil && ref.Attr != nil && ref.Attr.Name == name && ref.Sub == nil {
-			return false
-		}
+	is := func(c chosen) bool { return c.extension == nil && c.attr.Name == name }
+	if slices.ContainsFunc(s.except, func(c chosen) bool { return is(c) && c.subs == nil }) {
+		return false
 	}
-	if !s.asked {
-		return true
-	}
-	for _, ref := range s.only {
-		if ref.Extension == nil && (ref.Attr == nil || ref.Attr.Name == name) {
-			return true
-		}
-	}
-	return false
+	return !s.asked || slices.ContainsFunc(s.only, is)
 }
 
-// apply returns the selected part of a resource; id and schemas are part of every answer.
+// apply returns the selected part of a resource. The values in it may be shared with others and are left alone.
 func (s selection) apply(doc map[string]any) map[string]any {
-	for _, ref := range s.hidden {
-		if ref.Leaf().Returned == schema.Never || !s.names(ref) {
-			drop(doc, ref)
-		}
-	}
-	kept := map[string]any{}
-	for _, ref := range s.always {
-		pick(kept, doc, ref)
-	}
 	if s.asked {
-		kept["id"], kept["schemas"] = doc["id"], doc["schemas"]
-		for _, ref := range s.only {
-			pick(kept, doc, ref)
+		out := make(map[string]any, len(s.only))
+		for _, c := range s.only {
+			pick(out, doc, c)
 		}
-		return withoutHollow(kept)
+		doc = out
 	}
-	for _, ref := range s.except {
-		if ref.Attr == nil || ref.Leaf().Returned != schema.Always {
-			drop(doc, ref)
-		}
+	for _, c := range s.except {
+		drop(doc, c)
 	}
-	for urn, ext := range kept { // of an extension that was dropped as a whole
-		if doc[urn] == nil {
-			doc[urn] = ext
-		}
-	}
-	return withoutHollow(doc)
-}
-
-// withoutHollow drops extensions of which nothing is left.
-func withoutHollow(doc map[string]any) map[string]any {
-	maps.DeleteFunc(doc, func(key string, v any) bool {
-		ext, ok := v.(map[string]any)
-		return ok && len(ext) == 0 && strings.HasPrefix(key, "urn:")
-	})
 	return doc
 }
 
-func (s selection) names(ref schema.Ref) bool {
-	for _, only := range s.only {
-		if only.Extension == ref.Extension && only.Attr == ref.Attr && (only.Sub == nil || only.Sub == ref.Sub) {
-			return true
-		}
-	}
-	return false
-}
-
-func pick(out, doc map[string]any, ref schema.Ref) {
-	if ref.Extension != nil {
-		ext, ok := doc[ref.Extension.ID].(map[string]any)
-		if !ok {
-			return
-		}
-		if ref.Attr == nil {
-			out[ref.Extension.ID] = ext
-			return
-		}
-		picked, _ := out[ref.Extension.ID].(map[string]any)
+func pick(out, doc map[string]any, c chosen) {
+	if c.extension != nil {
+		within, _ := doc[c.extension.ID].(map[string]any)
+		picked, _ := out[c.extension.ID].(map[string]any)
 		if picked == nil {
 			picked = map[string]any{}
 		}
-		pick(picked, ext, schema.Ref{Attr: ref.Attr, Sub: ref.Sub})
-		if len(picked) > 0 {
-			out[ref.Extension.ID] = picked
+		if pick(picked, within, chosen{attr: c.attr, subs: c.subs}); len(picked) > 0 {
+			out[c.extension.ID] = picked
 		}
 		return
 	}
-	if ref.Attr == nil { // the core schema's URN
-		for key, v := range doc {
-			if !strings.HasPrefix(key, "urn:") {
-				out[key] = v
-			}
-		}
-		return
+	v, ok := doc[c.attr.Name]
+	if ok && c.subs != nil {
+		v = narrow(v, func(sub string) bool { return slices.Contains(c.subs, sub) })
 	}
-	v, ok := doc[ref.Attr.Name]
-	if !ok {
-		return
+	if ok && v != nil {
+		out[c.attr.Name] = v
 	}
-	if ref.Sub == nil {
-		out[ref.Attr.Name] = v
-		return
-	}
-	out[ref.Attr.Name] = pickSub(out[ref.Attr.Name], v, ref.Sub.Name)
 }
 
-// pickSub returns one sub-attribute of an object, or of each element of a list, added to what was picked of it before.
-func pickSub(picked, v any, name string) any {
-	switch v := v.(type) {
-	case []any:
-		before, _ := picked.([]any)
-		out := make([]any, len(v))
-		for i, element := range v {
-			var held any
-			if i < len(before) {
-				held = before[i]
-			}
-			out[i] = pickSub(held, element, name)
-		}
-		return out
-	case map[string]any:
-		out, _ := picked.(map[string]any)
-		if out == nil {
-			out = map[string]any{}
-		}
-		if sub, ok := v[name]; ok {
-			out[name] = sub
-		}
-		return out
-	}
-	return v
-}
-
-// drop takes an attribute out of a resource without changing the values that it shares with others.
-func drop(doc map[string]any, ref schema.Ref) {
-	if ref.Extension != nil {
-		if ref.Attr == nil {
-			delete(doc, ref.Extension.ID)
+func drop(doc map[string]any, c chosen) {
+	if c.extension != nil {
+		within, ok := doc[c.extension.ID].(map[string]any)
+		if !ok {
 			return
 		}
-		if ext, ok := doc[ref.Extension.ID].(map[string]any); ok {
-			ext = maps.Clone(ext)
-			drop(ext, schema.Ref{Attr: ref.Attr, Sub: ref.Sub})
-			doc[ref.Extension.ID] = ext
+		within = maps.Clone(within)
+		doc[c.extension.ID] = within
+		if drop(within, chosen{attr: c.attr, subs: c.subs}); len(within) == 0 {
+			delete(doc, c.extension.ID)
 		}
 		return
 	}
-	if ref.Attr == nil {
-		return
-	}
-	v, ok := doc[ref.Attr.Name]
+	v, ok := doc[c.attr.Name]
 	if !ok {
 		return
 	}
-	if ref.Sub == nil {
-		delete(doc, ref.Attr.Name)
-		return
+	if c.subs != nil {
+		v = narrow(v, func(sub string) bool { return !slices.Contains(c.subs, sub) })
 	}
-	doc[ref.Attr.Name] = without(v, ref.Sub.Name)
+	if doc[c.attr.Name] = v; c.subs == nil || v == nil {
+		delete(doc, c.attr.Name)
+	}
 }
 
-func without(v any, name string) any {
+// narrow returns a complex value, or each element of a list of them, with only the sub-attributes to keep; nil when
+// none is left of what there was. A bare element stands for its value.
+func narrow(v any, keep func(sub string) bool) any {
 	switch v := v.(type) {
 	case []any:
-		out := make([]any, len(v))
-		for i, element := range v {
-			out[i] = without(element, name)
+		out := make([]any, 0, len(v))
+		for _, element := range v {
+			if element = narrow(element, keep); element != nil {
+				out = append(out, element)
+			}
+		}
+		if len(out) == 0 && len(v) > 0 {
+			return nil
 		}
 		return out
 	case map[string]any:
-		v = maps.Clone(v)
-		delete(v, name)
+		out := make(map[string]any, len(v))
+		for name, sub := range v {
+			if keep(name) {
+				out[name] = sub
+			}
+		}
+		if len(out) == 0 {
+			return nil
+		}
+		return out
+	}
+	if keep("value") {
 		return v
 	}
-	return v
+	return nil
 }

@@ -2,7 +2,8 @@ package store
 
 import "gorm.io/gorm"
 
-// Watch calls f with each statement and its parameters before it is run. It is for a store that one test uses.
+// Watch calls f with each statement and its parameters before it is run, but for those of a Together. It is for tests
+// that count statements or look at their plans, on a store that nobody else uses.
 func (s *Store) Watch(f func(statement string, args []any)) error {
 	watch := func(db *gorm.DB) { f(db.Statement.SQL.String(), db.Statement.Vars) }
 	callbacks := s.db.Callback()
