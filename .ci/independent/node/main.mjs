@@ -1,4 +1,5 @@
 // Runs everything that came from npm against the server at SCIM_URL with the key SCIM_KEY.
+import bulk from "./bulk.mjs";
 import { finish } from "./checks.mjs";
 import documents from "./documents.mjs";
 import filters from "./filters.mjs";
@@ -8,5 +9,5 @@ import patches from "./patches.mjs";
 import { plant } from "./seed.mjs";
 
 await plant();
-for (const run of [octokit, oci, documents, patches, filters]) await run();
+for (const run of [octokit, oci, documents, patches, filters, bulk]) await run();
 process.exit(finish());

@@ -127,6 +127,11 @@ async function life(client) {
     const { schema } = await client.getSchema({ ...with_, schemaId: userURN });
     equal(schema.attributes.find((a) => a.name === "userName").uniqueness, "server", "uniqueness of userName");
   });
+  await check("getMe reads the owner of the key", async () => {
+    const { user: me } = await client.getMe({ ...with_ });
+    equal([me.userName, me.active], ["provisioner@independent.example", true], "user");
+    equal((await client.getUser({ ...with_, userId: me.id })).user.meta.location, me.meta.location, "location");
+  });
   await check("deleteGroup and deleteUser delete", async () => {
     await client.deleteGroup({ ...with_, groupId: group });
     await client.deleteUser({ ...with_, userId: user });
