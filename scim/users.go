@@ -13,7 +13,7 @@ import (
 )
 
 func (h *Handler) getUser(r *request, id string) (answer, error) {
-	u, err := h.user(r.Context(), id)
+	u, err := h.userAhead(r, id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -248,7 +248,7 @@ func (h *Handler) userDocs(r *request, users []identity.User) ([]any, error) {
 			ids[i] = users[i].ID
 		}
 		var err error
-		if groups, err = h.opt.Store.GroupsOfUsers(r.Context(), ids); err != nil {
+		if groups, err = h.groupsOf(r, ids); err != nil {
 			return nil, err
 		}
 	}
