@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -406,13 +407,15 @@ func closeCycleAtOnce(f *fixture) {
 		ring[i] = f.group()
 	}
 	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		refused int
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		refused  int
+		attempts atomic.Int32
 	)
 	for i := range ring {
 		wg.Go(func() {
 			err := f.s.InTx(f.ctx, func(tx *store.Tx) error {
+				attempts.Add(1)
 				g, err := tx.LockGroup(f.ctx, ring[i].ID)
 				if err != nil {
 					return err
@@ -435,6 +438,9 @@ func closeCycleAtOnce(f *fixture) {
 	wg.Wait()
 	if refused != 1 {
 		f.Errorf("%d of %d were refused, want one: the last", refused, n)
+	}
+	if got := attempts.Load(); got != n {
+		f.Errorf("%d transactions took %d attempts: they lock each other out", n, got)
 	}
 	if err := f.nesting().check(f, nil, nil); err != nil {
 		f.Error(err)
