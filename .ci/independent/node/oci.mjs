@@ -128,7 +128,7 @@ async function life(client) {
     equal(schema.attributes.find((a) => a.name === "userName").uniqueness, "server", "uniqueness of userName");
   });
   await check("getMe reads the owner of the key", async () => {
-    const { user: me } = await client.getMe({ ...with_ });
+    const { me } = await client.getMe({ ...with_ });
     equal([me.userName, me.active], ["provisioner@independent.example", true], "user");
     equal((await client.getUser({ ...with_, userId: me.id })).user.meta.location, me.meta.location, "location");
   });
