@@ -1,8 +1,9 @@
 package store_test
 
 import (
-	"database/sql"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,23 +62,26 @@ func TestMigrate(t *testing.T) {
 	})
 }
 
+// migrations returns what steps through the migrations of a database, and the database.
+func migrations(t *testing.T, dsn string) (*goose.Provider, *store.Store) {
+	t.Helper()
+	s := openStore(t, dsn)
+	dialect := goose.DialectPostgres
+	if s.Dialect() == "sqlite" {
+		dialect = goose.DialectSQLite3
+	}
+	provider, err := goose.NewProvider(dialect, s.DB(), os.DirFS("migrations/"+s.Dialect()), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return provider, s
+}
+
 // TestMigrations goes through the versions one by one: up, down to the one before, and up again.
 func TestMigrations(t *testing.T) {
 	t.Parallel()
 	onEmpty(t, func(t *testing.T, dsn string) {
-		driver, rawDSN, folder, dialect := "pgx", dsn, "postgres", goose.DialectPostgres
-		if file, lite := strings.CutPrefix(dsn, "sqlite://"); lite {
-			driver, rawDSN, folder, dialect = "sqlite", file, "sqlite", goose.DialectSQLite3
-		}
-		db, err := sql.Open(driver, rawDSN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		provider, err := goose.NewProvider(dialect, db, os.DirFS("migrations/"+folder), goose.WithDisableGlobalRegistry(true))
-		if err != nil {
-			t.Fatal(err)
-		}
+		provider, s := migrations(t, dsn)
 		for _, source := range provider.ListSources() {
 			for _, step := range []struct {
 				name string
@@ -92,7 +96,6 @@ func TestMigrations(t *testing.T) {
 				}
 			}
 		}
-		s := openStore(t, dsn)
 		if err := s.CheckSchema(t.Context()); err != nil {
 			t.Errorf("CheckSchema: %v", err)
 		}
@@ -100,12 +103,85 @@ func TestMigrations(t *testing.T) {
 			t.Fatalf("down to nothing: %v", err)
 		}
 		left := "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND relname NOT LIKE 'goose%'"
-		if folder == "sqlite" {
+		if s.Dialect() == "sqlite" {
 			left = "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%'"
 		}
 		var n int
-		if err := db.QueryRowContext(t.Context(), left).Scan(&n); err != nil || n != 0 {
+		if err := s.DB().QueryRowContext(t.Context(), left).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%d tables and views are left, error %v, want none", n, err)
+		}
+	})
+}
+
+// TestMigrateEmails fills a database as the first version left it, and expects of the second to find the addresses that
+// writing the same users finds.
+func TestMigrateEmails(t *testing.T) {
+	t.Parallel()
+	onEmpty(t, func(t *testing.T, dsn string) {
+		ctx := t.Context()
+		provider, s := migrations(t, dsn)
+		if _, err := provider.UpTo(ctx, 1); err != nil {
+			t.Fatal(err)
+		}
+		for i, document := range []string{
+			`{}`,
+			`{"emails":[{"value":"A@x","primary":true}]}`,
+			`{"emails":[{"value":"B@x"},{"value":"A@x","primary":true},{"value":" \u00a0\u3000C@x\t"},{"value":"c@X"},{"value":" "},{"type":"work"}]}`,
+			`{"emails":["D@x","İΣ@x",null,5,{"value":5},[],{"value":["e@x"]}]}`,
+			`{"emails":"F@x"}`,
+			`{"emails":{"value":"G@x"}}`,
+			`{"emails":null}`,
+		} {
+			primary := ""
+			if i == 1 || i == 2 {
+				primary = "a@x"
+			}
+			_, err := s.DB().ExecContext(ctx, "INSERT INTO users (id, user_name, user_name_key, active, origin, email_key, document, created_at, updated_at) "+
+				"VALUES ($1, $2, $2, TRUE, 'sso', $3, $4, '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00')",
+				fmt.Sprintf("00000000-0000-4000-8000-%012d", i), fmt.Sprint("u", i), primary, document)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := provider.Up(ctx); err != nil {
+			t.Fatal(err)
+		}
+		addresses := func() (list []string) {
+			rows, err := s.DB().QueryContext(ctx, "SELECT CAST(user_id AS text), email_key FROM user_emails ORDER BY 1, 2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var id, key string
+				if err := rows.Scan(&id, &key); err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, id[35:]+" "+key)
+			}
+			return list
+		}
+		migrated := addresses()
+		users, _, err := s.Users(ctx, store.UserQuery{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.InTx(ctx, func(tx *store.Tx) error {
+			for i := range users {
+				version := users[i].Version
+				users[i].Version++
+				if err := tx.UpdateUser(ctx, &users[i], version); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"2 b@x", "2 c@x", "3 d@x", "3 iσ@x", "4 f@x", "5 g@x"}
+		if written := addresses(); !slices.Equal(migrated, want) || !slices.Equal(written, want) {
+			t.Errorf("addresses after the migration %q, after writing %q, want %q", migrated, written, want)
 		}
 	})
 }

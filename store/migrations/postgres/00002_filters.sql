@@ -73,6 +73,18 @@ CREATE TRIGGER users_more_emails_added AFTER INSERT ON users FOR EACH ROW WHEN (
 CREATE TRIGGER users_more_emails_changed AFTER UPDATE ON users FOR EACH ROW WHEN (NEW.more_emails IS DISTINCT FROM OLD.more_emails)
     EXECUTE FUNCTION keep_more_emails();
 
+UPDATE users SET more_emails = found.keys
+  FROM (SELECT u.id, jsonb_agg(DISTINCT key) AS keys
+          FROM users u
+         CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(u.document -> 'emails') WHEN 'array' THEN u.document -> 'emails'
+                                                 ELSE jsonb_build_array(u.document -> 'emails') END) AS e (value)
+         CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(e.value) WHEN 'object' THEN e.value -> 'value' ELSE e.value END AS address) a
+         CROSS JOIN LATERAL (SELECT fold_case(btrim(CASE jsonb_typeof(address) WHEN 'string' THEN address #>> '{}' END,
+               U&' \0009\000A\000B\000C\000D\0085\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000')) AS key) k
+         WHERE key <> '' AND key <> u.email_key
+         GROUP BY u.id) found
+ WHERE users.id = found.id;
+
 -- +goose Down
 DROP TRIGGER users_more_emails_changed ON users;
 DROP TRIGGER users_more_emails_added ON users;

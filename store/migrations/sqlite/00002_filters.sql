@@ -23,6 +23,17 @@ BEGIN
 END;
 -- +goose StatementEnd
 
+UPDATE users SET more_emails = (
+    SELECT json_group_array(DISTINCT key)
+      FROM (SELECT fold_case(trim(CASE e.type WHEN 'text' THEN e.value
+                                  WHEN 'object' THEN CASE json_type(e.value, '$.value') WHEN 'text' THEN e.value ->> '$.value' END END,
+                   char(32, 9, 10, 11, 12, 13, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202,
+                        8232, 8233, 8239, 8287, 12288))) AS key
+              FROM json_each(CASE json_type(document, '$.emails') WHEN 'array' THEN document -> '$.emails'
+                             ELSE json_array(json(document -> '$.emails')) END) e)
+     WHERE key <> '' AND key <> users.email_key)
+ WHERE json_type(document, '$.emails') IS NOT NULL;
+
 -- +goose Down
 DROP TRIGGER users_more_emails_changed;
 DROP TRIGGER users_more_emails_added;
