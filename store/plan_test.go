@@ -206,6 +206,12 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 		sourceIDs = append(sourceIDs, sourceID(i*7))
 	}
 	return map[string]func(s *store.Store) error{
+		"key, and user by id": func(s *store.Store) error {
+			return found(s.KeyHolder(ctx, "k", &store.UserLookup{ID: id}))
+		},
+		"key, and user by name": func(s *store.Store) error {
+			return found(s.KeyHolder(ctx, "k", &store.UserLookup{UserName: "user7@example.com"}))
+		},
 		"user by id":           func(s *store.Store) error { return page(s.User(ctx, id)) },
 		"user by name":         func(s *store.Store) error { return page(s.UserByName(ctx, "USER7@example.com")) },
 		"users by id":          func(s *store.Store) error { return page(s.UsersByID(ctx, d.userIDs[:100])) },
@@ -388,6 +394,7 @@ func TestStatements(t *testing.T) {
 		"userName eq": {func(n int) error {
 			return counted(d.s.Users(ctx, store.UserQuery{Where: eq(store.FieldUserName, "user7@example.com"), Limit: n + 1}))
 		}, 1},
+		"key and user":      {func(int) error { return found(d.s.KeyHolder(ctx, "k", &store.UserLookup{ID: d.userIDs[7]})) }, 3},
 		"groups of users":   {func(n int) error { return page(d.s.GroupsOfUsers(ctx, d.userIDs[:n])) }, 1},
 		"members of groups": {func(n int) error { return page(d.s.MembersOfGroups(ctx, append(d.userIDs[:n:n], d.groupID))) }, 1},
 		"users by id":       {func(n int) error { return page(d.s.UsersByID(ctx, d.userIDs[:n])) }, 1},

@@ -24,7 +24,8 @@ import (
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	reader
-	sql *sql.DB
+	sql   *sql.DB
+	watch func(statement string, args []any) // nil for nobody; of what goes past gorm
 }
 
 // Tx is a transaction. It is used by one goroutine, inside the function given to Store.InTx.

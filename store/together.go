@@ -71,6 +71,9 @@ func (s *Store) batch(ctx context.Context, statements []statement) error {
 	defer conn.Close()
 	var batch pgx.Batch
 	for _, st := range statements {
+		if s.watch != nil {
+			s.watch(st.text.dollars, st.args)
+		}
 		batch.Queue(st.text.dollars, st.args...).Query(func(found pgx.Rows) error { return scan(found, st.scan) })
 	}
 	return conn.Raw(func(driver any) error {
