@@ -189,13 +189,13 @@ func TestExplain(t *testing.T) {
 		{TeamName: "Payments", Role: "operator", Kind: identity.GrantGroup, SourceID: "g1", SourceName: "Engineers"},
 		{TeamName: "root", Role: "admin", Kind: identity.GrantDirect},
 		{TeamName: "root", Role: "admin", Kind: identity.GrantGroup, SourceID: "g1", SourceName: "Engineers"},
-		{TeamName: "root", Role: "admin", Kind: identity.GrantGroup, SourceID: "g2", SourceName: "Admins"},
+		{TeamName: "root", Role: "admin", Kind: identity.GrantGroup, SourceID: "g2", SourceName: "Admins", Through: "Engineers, Ops"},
 		{TeamName: "root", Role: "viewer", Kind: identity.GrantManual, SourceID: "u9"},
 	}
 	teams := []roles.TeamAccess{
 		{Team: "Payments", Roles: []roles.RoleAccess{{Role: "operator", Via: []roles.Via{{Kind: "group", ID: "g1", Name: "Engineers"}}}}},
 		{Team: "root", Roles: []roles.RoleAccess{
-			{Role: "admin", Via: []roles.Via{{Kind: "direct", Name: "attribute roles"}, {Kind: "group", ID: "g1", Name: "Engineers"}, {Kind: "group", ID: "g2", Name: "Admins"}}},
+			{Role: "admin", Via: []roles.Via{{Kind: "direct", Name: "attribute roles"}, {Kind: "group", ID: "g1", Name: "Engineers"}, {Kind: "group", ID: "g2", Name: "Admins", Through: "Engineers, Ops"}}},
 			{Role: "viewer", Via: []roles.Via{{Kind: "manual", ID: "u9"}}},
 		}},
 	}

@@ -25,7 +25,9 @@ var nestedCases = []namedCase{
 	{"parallel changes close no cycle", closeCycleAtOnce},
 }
 
-func ref(g identity.Group) store.GroupRef { return store.GroupRef{ID: g.ID, DisplayName: g.DisplayName} }
+func ref(g identity.Group) store.GroupRef {
+	return store.GroupRef{ID: g.ID, DisplayName: g.DisplayName}
+}
 
 // nest makes groups members of a group.
 func (f *fixture) nest(g identity.Group, members ...string) {
@@ -127,7 +129,9 @@ func nestedReads(f *fixture) {
 	groups, err := f.s.GroupsOfUsers(f.ctx, []string{ana.ID, ben.ID})
 	f.check(err)
 	direct := func(g identity.Group) store.GroupRef { return ref(g) }
-	indirect := func(g identity.Group) store.GroupRef { return store.GroupRef{ID: g.ID, DisplayName: g.DisplayName, Indirect: true} }
+	indirect := func(g identity.Group) store.GroupRef {
+		return store.GroupRef{ID: g.ID, DisplayName: g.DisplayName, Indirect: true}
+	}
 	f.equal("GroupsOfUsers", groups, map[string][]store.GroupRef{
 		ana.ID: {direct(deep), indirect(inner), direct(other), indirect(outer)},
 		ben.ID: {direct(inner), direct(outer)},

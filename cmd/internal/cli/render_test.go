@@ -5,8 +5,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idpsync/idpsync/reconcile/roles"
 	"github.com/idpsync/idpsync/store/identity"
 )
+
+func TestViaText(t *testing.T) {
+	t.Parallel()
+	for want, via := range map[string]roles.Via{
+		"group Admins":                          {Kind: identity.GrantGroup, ID: "g1", Name: "Admins"},
+		"group Admins (through Engineers, Ops)": {Kind: identity.GrantGroup, ID: "g1", Name: "Admins", Through: "Engineers, Ops"},
+		"given by hand":                         {Kind: identity.GrantManual, ID: "u1"},
+		"stated by the identity provider":       {Kind: identity.GrantDirect, Name: "attribute roles"},
+		"given at sign-in":                      {Kind: identity.GrantJIT},
+	} {
+		if got := viaText(via); got != want {
+			t.Errorf("viaText(%+v) = %q, want %q", via, got, want)
+		}
+	}
+}
 
 func TestChangeLine(t *testing.T) {
 	t.Parallel()
