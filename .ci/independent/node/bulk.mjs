@@ -1,5 +1,6 @@
 // Bulk requests (RFC 7644, section 3.7) with scimmy as the oracle: it runs the same request on resources that it keeps
 // in memory, and reads our answer.
+import { randomUUID } from "node:crypto";
 import SCIMMY from "scimmy";
 import { equal, suite } from "./checks.mjs";
 import { send, want } from "./server.mjs";
@@ -116,7 +117,7 @@ class Memory {
         for (const [id, other] of store) {
           if (id !== resource.id && other[key] === data[key]) throw new Types.Error(409, "uniqueness", "taken");
         }
-        const one = { ...copy(data), id: resource.id ?? crypto.randomUUID() };
+        const one = { ...copy(data), id: resource.id ?? randomUUID() };
         store.set(one.id, one);
         return one;
       });
