@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,10 +43,25 @@ func (tx *Tx) Record(ctx context.Context, events []identity.Event) error {
 		}
 		outbox[i] = []any{id.String(), string(e.Type), e.ObjectID, at}
 	}
+	if tx.d.postgres() && 0 < len(events) && len(events) < copyFrom {
+		return tx.recordAtOnce(ctx, audit)
+	}
 	if err := tx.insertRows(ctx, "audit_events", eventInsert, audit); err != nil {
 		return err
 	}
 	return tx.insertRows(ctx, "outbox", outboxInsert, outbox)
+}
+
+// recordAtOnce writes events and their outbox entries in one statement: nearly every change records one or two, and the
+// second round trip would be a fifth of what it takes. SQLite has none to save, nor a statement that writes two tables.
+func (tx *Tx) recordAtOnce(ctx context.Context, audit [][]any) error {
+	head, args := insertOf("audit_events", eventInsert, audit)
+	_, err := tx.exec(ctx, "WITH recorded AS ("+head+" RETURNING seq, id, type, object_id, at) "+
+		"INSERT INTO outbox ("+strings.Join(outboxInsert, ", ")+") SELECT id, type, object_id, at FROM recorded ORDER BY seq", args...)
+	if err != nil {
+		return fmt.Errorf("record events: %w", err)
+	}
+	return nil
 }
 
 func jsonList[T any](list []T) (string, error) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -23,20 +24,23 @@ func (tx *Tx) insertRows(ctx context.Context, table string, columns []string, ro
 	if tx.d.postgres() && len(rows) >= copyFrom {
 		return tx.copyRows(ctx, table, columns, rows)
 	}
-	tuple := "(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
-	most := max(1, liteVariables/len(columns))
-	head := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES "
-	for start := 0; start < len(rows); start += most {
-		chunk := rows[start:min(start+most, len(rows))]
-		args := make([]any, 0, len(chunk)*len(columns))
-		for _, row := range chunk {
-			args = append(args, row...)
-		}
-		if _, err := tx.exec(ctx, head+strings.TrimSuffix(strings.Repeat(tuple+",", len(chunk)), ","), args...); err != nil {
+	for chunk := range slices.Chunk(rows, max(1, liteVariables/len(columns))) {
+		insert, args := insertOf(table, columns, chunk)
+		if _, err := tx.exec(ctx, insert, args...); err != nil {
 			return fmt.Errorf("insert into %s: %w", table, err)
 		}
 	}
 	return nil
+}
+
+// insertOf returns the statement that inserts rows, with its arguments.
+func insertOf(table string, columns []string, rows [][]any) (string, []any) {
+	tuple := ",(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
+	args := make([]any, 0, len(rows)*len(columns))
+	for _, row := range rows {
+		args = append(args, row...)
+	}
+	return "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES " + strings.Repeat(tuple, len(rows))[1:], args
 }
 
 func (tx *Tx) copyRows(ctx context.Context, table string, columns []string, rows [][]any) error {
