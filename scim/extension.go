@@ -60,6 +60,53 @@ func firstOf400(wrong []string) error {
 	return badValue("%s", wrong[0])
 }
 
+// dropUndeclared takes out of a resource what is held of extensions that are declared no longer: nothing says any more
+// whether it may be returned.
+func (h *Handler) dropUndeclared(doc map[string]any) {
+	for key, v := range doc {
+		if !strings.Contains(key, ":") {
+			continue
+		}
+		i := slices.IndexFunc(h.users.Extensions, func(s *schema.Schema) bool { return s.ID == key })
+		if i < 0 {
+			delete(doc, key)
+		} else if object, ok := v.(map[string]any); ok {
+			doc[key] = onlyDeclared(h.users.Extensions[i].Attributes, object)
+		}
+	}
+}
+
+// onlyDeclared returns an object without what the attributes do not name; what it takes out of is a copy.
+func onlyDeclared(attributes []schema.Attribute, object map[string]any) map[string]any {
+	out := make(map[string]any, len(object))
+	for i := range attributes {
+		a := &attributes[i]
+		v, ok := object[a.Name]
+		if !ok {
+			continue
+		}
+		if a.Type == schema.Complex {
+			v = onlyDeclaredParts(a, v)
+		}
+		out[a.Name] = v
+	}
+	return out
+}
+
+func onlyDeclaredParts(a *schema.Attribute, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		return onlyDeclared(a.SubAttributes, v)
+	case []any:
+		out := make([]any, len(v))
+		for i, element := range v {
+			out[i] = onlyDeclaredParts(a, element)
+		}
+		return out
+	}
+	return v
+}
+
 // missing lists what is required of a user and not there, in the extensions that are stated.
 func (h *Handler) missing(u *identity.User, stated identity.Attributes) []string {
 	var wrong []string

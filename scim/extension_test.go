@@ -231,6 +231,33 @@ func TestRule16_ExtensionNeverReturned(t *testing.T) {
 	}, withBadges)
 }
 
+// TestRule16_NoLongerDeclared: what the configuration does not name any more is not served, whatever it was.
+func TestRule16_NoLongerDeclared(t *testing.T) {
+	e := onSQLite(t, withBadges)
+	id := e.newUser("ann", having(`"number":7,"serial":"S","pin":"s3cret","home":{"site":"N","code":"s3cret"},"desks":[{"value":"d","lock":"s3cret"}]`))
+	less := badge(false)
+	less.Attributes = []schema.Attribute{
+		{Name: "number", Type: schema.Integer},
+		{Name: "home", Type: schema.Complex, SubAttributes: []schema.Attribute{{Name: "site"}}},
+		{Name: "desks", Type: schema.Complex, MultiValued: true, SubAttributes: []schema.Attribute{{Name: "value"}}},
+	}
+	for name, extensions := range map[string][]schema.Schema{"part of it": {less}, "nothing of it": nil} {
+		left := serve(t, e.store, func(o *scim.Options) { o.Extensions = extensions })
+		for _, query := range []string{"", "?attributes=" + badgeURN + ":pin," + badgeURN, "?excludedAttributes=userName"} {
+			r := left.do("GET", "/Users/"+id+query, "").want(200)
+			if strings.Contains(r.text, "s3cret") || strings.Contains(r.text, "serial") {
+				t.Errorf("%s is declared, and GET %s serves more: %s", name, query, r.text)
+			}
+			if extensions == nil {
+				r.has(badgeURN, nil, "schemas/1", nil)
+			} else if query == "" {
+				r.has(badgeURN+"/number", 7, badgeURN+"/home/site", "N", badgeURN+"/desks/0/value", "d")
+			}
+		}
+	}
+	e.do("GET", "/Users/"+id, "").want(200).has(badgeURN+"/serial", "S")
+}
+
 func TestRule16_ExtensionReadOnly(t *testing.T) {
 	e := onSQLite(t, withBadges)
 	r := e.do("POST", "/Users", person("ann", having(`"number":1,"door":"x","home":{"site":"N","zone":"x"}`))).want(201).

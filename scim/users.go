@@ -275,6 +275,7 @@ func (h *Handler) userDocs(r *request, users []identity.User) ([]any, error) {
 func (h *Handler) userDoc(r *request, u *identity.User) map[string]any {
 	doc := make(map[string]any, len(u.Attributes)+7)
 	maps.Copy(doc, u.Attributes)
+	h.dropUndeclared(doc)
 	urns := []string{schema.UserURN}
 	for _, s := range h.users.Extensions {
 		if _, ok := doc[s.ID]; ok {
