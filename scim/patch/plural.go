@@ -143,8 +143,9 @@ func changeElements(op Op, ref schema.Ref, where filter.Expr, held []any, value 
 		if !ok {
 			return nil, refuse(NoTarget, "no element of %s matches %s", ref.Attr.Name, where)
 		}
-		// The only e-mail address is the primary one, whether or not the identity provider says so.
-		if _, stated := element["primary"]; len(held) == 0 && !stated && ref.Attr.Sub("primary") != nil {
+		// The only e-mail address is the primary one, whether or not the identity provider says so. Of anything else
+		// it would be a fact that nobody stated: unstated is false (RFC 7643, section 2.4).
+		if _, stated := element["primary"]; len(held) == 0 && !stated && ref.Extension == nil && ref.Attr.Name == "emails" {
 			element["primary"] = true
 		}
 		held = append(held, element)
