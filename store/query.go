@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,14 +66,9 @@ type GroupPage struct {
 
 // UserPage returns a page of the users that a query selects. A page that shows how many there are in all is not counted.
 func (r reader) UserPage(ctx context.Context, q UserQuery) (UserPage, error) {
-	where := q.Where
-	s := userScope
 	sel := selection{
-		scope: &s, where: where, always: "users.deleted_at IS NULL", seq: "users.seq", from: "FROM users", order: q.Order, after: q.After,
+		scope: &userScope, where: q.Where, always: r.d.held(q.Deleted), seq: "users.seq", from: "FROM users", order: q.Order, after: q.After,
 		offset: q.Offset, limit: q.Limit,
-	}
-	if q.Deleted {
-		sel.always = "TRUE"
 	}
 	var (
 		page UserPage
@@ -95,7 +91,7 @@ func (r reader) UserPage(ctx context.Context, q UserQuery) (UserPage, error) {
 		}
 	}
 	if n := len(rows); n > 0 {
-		page.Last = q.Order.position(rows[n-1].Seq, rows[n-1].SortKey, &s)
+		page.Last = q.Order.position(rows[n-1].Seq, rows[n-1].SortKey, sel.scope)
 	}
 	if q.NoTotal {
 		return page, nil
@@ -107,9 +103,8 @@ func (r reader) UserPage(ctx context.Context, q UserQuery) (UserPage, error) {
 
 // GroupPage returns a page of the groups that a query selects, as UserPage does.
 func (r reader) GroupPage(ctx context.Context, q GroupQuery) (GroupPage, error) {
-	s := groupScope
 	sel := selection{
-		scope: &s, where: q.Where, always: "TRUE", seq: "g.seq", from: "FROM groups g", order: q.Order, after: q.After,
+		scope: &groupScope, where: q.Where, always: "TRUE", seq: "g.seq", from: "FROM groups g", order: q.Order, after: q.After,
 		offset: q.Offset, limit: q.Limit,
 	}
 	var (
@@ -134,7 +129,7 @@ func (r reader) GroupPage(ctx context.Context, q GroupQuery) (GroupPage, error) 
 		}
 	}
 	if n := len(rows); n > 0 {
-		page.Last = q.Order.position(rows[n-1].Seq, rows[n-1].SortKey, &s)
+		page.Last = q.Order.position(rows[n-1].Seq, rows[n-1].SortKey, sel.scope)
 	}
 	if q.NoTotal {
 		return page, nil
@@ -154,6 +149,19 @@ func (r reader) Users(ctx context.Context, q UserQuery) ([]identity.User, int, e
 func (r reader) Groups(ctx context.Context, q GroupQuery) ([]identity.Group, int, error) {
 	page, err := r.GroupPage(ctx, q)
 	return page.Groups, page.Total, err
+}
+
+// held returns the condition on users that they are not deleted, or with deleted none. Before it has statistics,
+// PostgreSQL takes a column that IS NULL for rare, and would read and sort the whole table for each page; of a condition
+// that it does not look into it expects every second row.
+func (d dialect) held(deleted bool) string {
+	switch {
+	case deleted:
+		return "TRUE"
+	case d.postgres():
+		return "coalesce(users.deleted_at IS NULL, FALSE)"
+	}
+	return "users.deleted_at IS NULL"
 }
 
 // selection is a query on either table.
@@ -231,7 +239,30 @@ func (w *writer) orderBy(key sortKey, sel selection) {
 		}
 		w.put(", ")
 	}
+	if key.sql == "" && w.d.narrow(sel.where) {
+		w.put("+")
+	}
 	w.put(sel.seq + direction)
+}
+
+// narrow tells whether a predicate names the few rows that it means. The order is then kept from being read off an
+// index: a planner that expects some more of them would go through everybody in order until it has met enough. What
+// changed since a time is mostly little; PostgreSQL knows by its statistics, SQLite has none.
+func (d dialect) narrow(e Expr) bool {
+	switch e := e.(type) {
+	case And:
+		return slices.ContainsFunc(e, d.narrow)
+	case Or:
+		return len(e) > 0 && !slices.ContainsFunc(e, func(part Expr) bool { return !d.narrow(part) })
+	case Compare:
+		switch e.Field {
+		case FieldID, FieldUserName, FieldExternalID, FieldDisplayName, FieldEmail, FieldEmails:
+			return e.Op == OpEq
+		case FieldLastModified:
+			return !d.postgres() && (e.Op == OpGt || e.Op == OpGe)
+		}
+	}
+	return false
 }
 
 // behind writes the condition that a row comes behind a position.
