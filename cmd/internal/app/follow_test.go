@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // fakeSetting is a setting in a database whose clock is ahead of ours.
 type fakeSetting struct {
+	mu    sync.Mutex
 	s     lifecycle.SCIM
 	err   error
 	ahead time.Duration
@@ -26,16 +28,33 @@ type fakeSetting struct {
 }
 
 func (f *fakeSetting) SCIM(context.Context) (lifecycle.SCIM, error) {
+	f.mu.Lock()
 	f.reads++
-	s := f.s
+	s, err, slow := f.s, f.err, f.slow
 	s.Read = time.Now().Add(f.ahead)
-	time.Sleep(f.slow)
-	return s, f.err
+	f.mu.Unlock()
+	time.Sleep(slow)
+	return s, err
 }
 
 func (f *fakeSetting) SyncSCIM(ctx context.Context, _ identity.Actor) (lifecycle.SCIM, error) {
+	f.mu.Lock()
 	f.syncs++
+	f.mu.Unlock()
 	return f.SCIM(ctx)
+}
+
+// becomes changes what is read from now on.
+func (f *fakeSetting) becomes(s lifecycle.SCIM, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.s, f.err = s, err
+}
+
+func (f *fakeSetting) count() (reads, syncs int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads, f.syncs
 }
 
 // following runs a test in a bubble of time with a follower that runs.
@@ -89,17 +108,19 @@ func TestRule2_TheDatabasesClockCounts(t *testing.T) {
 				t.Error("on, want off")
 			}
 			enabled := time.Now()
-			f.s = lifecycle.SCIM{On: true, Since: enabled.Add(ahead)}
+			f.becomes(lifecycle.SCIM{On: true, Since: enabled.Add(ahead)}, nil)
 			pass(followEvery)
 			for _, slow := range []time.Duration{0, 500 * time.Millisecond, 0} {
+				f.mu.Lock()
 				f.slow = slow
+				f.mu.Unlock()
 				pass(2 * followEvery)
 				on, readyAt := follower.enabled(t.Context())
 				if want := enabled.Add(30 * time.Second); !on || !readyAt.Equal(want) {
 					t.Errorf("%s ahead: enabled() = %v, %s, want %s", ahead, on, readyAt, want)
 				}
 			}
-			f.s = lifecycle.SCIM{}
+			f.becomes(lifecycle.SCIM{}, nil)
 			pass(2 * followEvery)
 			if on, _ := follower.enabled(t.Context()); on {
 				t.Error("on after it was switched off")
@@ -113,7 +134,7 @@ func TestRule1_AnUnreadableSetting(t *testing.T) {
 	t.Parallel()
 	f := &fakeSetting{s: lifecycle.SCIM{On: true}}
 	following(t, f, func(t *testing.T, follower *follower, log *bytes.Buffer) {
-		f.err = errors.New("no connection")
+		f.becomes(lifecycle.SCIM{}, errors.New("no connection"))
 		pass(followStale - followEvery)
 		wantClosed(t, follower, 0, "")
 		if on, _ := follower.enabled(t.Context()); !on {
@@ -124,7 +145,7 @@ func TestRule1_AnUnreadableSetting(t *testing.T) {
 		if n := strings.Count(log.String(), "no connection"); n != 1 {
 			t.Errorf("logged %d times, want once: %s", n, log)
 		}
-		f.err = nil
+		f.becomes(lifecycle.SCIM{On: true}, nil)
 		pass(followEvery)
 		wantClosed(t, follower, 0, "")
 		if !strings.Contains(log.String(), "read again") {
@@ -143,21 +164,21 @@ func TestRule2_DeclaredIsReadUntilInForce(t *testing.T) {
 	following(t, f, func(t *testing.T, follower *follower, log *bytes.Buffer) {
 		pass(3 * followEvery)
 		wantClosed(t, follower, 403, "idpsync admin create EMAIL")
-		if f.syncs != 4 || strings.Count(log.String(), "answers 403") != 1 {
-			t.Errorf("asked %d times, want 4; logged, want once: %s", f.syncs, log)
+		if _, syncs := f.count(); syncs != 4 || strings.Count(log.String(), "answers 403") != 1 {
+			t.Errorf("asked %d times, want 4; logged, want once: %s", syncs, log)
 		}
-		f.s = lifecycle.SCIM{On: true, Declared: true, Since: time.Now()}
+		f.becomes(lifecycle.SCIM{On: true, Declared: true, Since: time.Now()}, nil)
 		pass(followEvery)
 		wantClosed(t, follower, 0, "")
 		if on, readyAt := follower.enabled(t.Context()); !on || !readyAt.IsZero() {
 			t.Errorf("enabled() = %v, %s, want at once", on, readyAt)
 		}
-		reads := f.reads
-		f.err = errors.New("no connection")
+		before, _ := f.count()
+		f.becomes(lifecycle.SCIM{}, errors.New("no connection"))
 		pass(time.Minute)
 		wantClosed(t, follower, 0, "")
-		if f.reads != reads {
-			t.Errorf("read %d times more, want never", f.reads-reads)
+		if after, _ := f.count(); after != before {
+			t.Errorf("read %d times more, want never", after-before)
 		}
 	})
 }
