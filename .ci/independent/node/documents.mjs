@@ -33,7 +33,7 @@ async function resources(check) {
 }
 
 // Times of scimmy's are JavaScript's, which know no microseconds.
-function inMilliseconds({ meta, ...rest }) {
+export function inMilliseconds({ meta, ...rest }) {
   const [created, lastModified] = [meta.created, meta.lastModified].map((t) => new Date(t).toISOString());
   return { ...rest, meta: { ...meta, created, lastModified } };
 }
@@ -174,7 +174,7 @@ const differences = {
   "User name.givenName required": stricter,
   "User emails required": stricter,
   "User profileUrl caseExact": exact,
-  "User password caseExact": "RFC 7644, section 7.8: passwords are not compared at all; case counts in them",
+  "User password caseExact": "case counts in a password, not that one is ever compared here",
   "User photos.value caseExact": exact,
   "User groups.value caseExact": ids,
   "User groups.$ref caseExact": exact,
@@ -184,7 +184,7 @@ const differences = {
   "Group displayName uniqueness": stricter,
   "Group members.value caseExact": ids,
   "Group members.$ref caseExact": exact,
-  "Group members.display mutability": "RFC 7643, section 8.7.1 does not define it; it is the member's name here, which nobody can state",
+  "Group members.display mutability": "RFC 7643, section 2.4 has it immutable; it is the member's name here, which nobody states",
   "EnterpriseUser manager.value caseExact": ids,
   "EnterpriseUser manager.$ref caseExact": exact,
   "EnterpriseUser manager.displayName mutability": "RFC 7643, section 4.3 has it derived; a manager may be unknown here, so what is stated is kept",

@@ -127,6 +127,29 @@ async function life(client) {
     const { schema } = await client.getSchema({ ...with_, schemaId: userURN });
     equal(schema.attributes.find((a) => a.name === "userName").uniqueness, "server", "uniqueness of userName");
   });
+  await check("searchUsers and searchGroups search, sorted and in part", async () => {
+    const searchURN = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+    const { users } = await client.searchUsers({
+      ...with_,
+      userSearchRequest: {
+        schemas: [searchURN], filter: `userName ew "@filter.example"`, attributes: ["userName"], sortBy: "userName",
+        sortOrder: domains.models.SortOrder.Descending, startIndex: 2, count: 2,
+      },
+    });
+    equal([users.totalResults, users.startIndex, users.itemsPerPage], [6, 2, 2], "page");
+    equal(users.resources.map((u) => u.userName), ["elodie@filter.example", "dave@filter.example"], "users");
+    equal(users.resources.map((u) => u.emails), [undefined, undefined], "what was not asked for");
+    const { groups } = await client.searchGroups({
+      ...with_, groupSearchRequest: { schemas: [searchURN], filter: `members.value eq "${user}"` },
+    });
+    equal(groups.resources ?? [], [], "groups of nobody");
+  });
+  await check("listUsers sorts", async () => {
+    const { users } = await client.listUsers({
+      ...with_, filter: `userName ew "@filter.example"`, sortBy: "name.familyName", sortOrder: domains.models.SortOrder.Ascending, attributes: "name.familyName",
+    });
+    equal(users.resources.map((u) => u.name.familyName[0]).join(""), "BDKMMO", "initials");
+  });
   await check("getMe reads the owner of the key", async () => {
     const { me } = await client.getMe({ ...with_ });
     equal([me.userName, me.active], ["provisioner@independent.example", true], "user");

@@ -20,6 +20,7 @@ export async function plant() {
     for (const { members, ...stated } of seed.groups) {
       const group = { schemas: ["urn:ietf:params:scim:schemas:core:2.0:Group"], ...stated, members: members.map((m) => ({ value: ids[m] })) };
       const created = await want(201, "POST", "/Groups", group);
+      ids[stated.displayName] = created.id;
       equal(new Set((created.members ?? []).map((m) => m.value)), new Set(members.map((m) => ids[m])), `members of ${stated.displayName}`);
     }
   });
