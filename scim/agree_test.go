@@ -339,7 +339,9 @@ var oddFilters = []string{
 	`not (emails.value ne "ann@x.example")`, `not (` + doorURN + `:door gt 0 or ` + doorURN + `:door le 0)`, `schemas eq "` + doorURN + `" and not (` + doorURN + `:door pr)`,
 	`active eq true and (title co "o" or name.familyName co "L") and not (emails[type eq "work" and primary eq true])`,
 	strings.Repeat("(", 32) + `title eq "boss"` + strings.Repeat(")", 32), strings.Repeat("not (", 31) + `title eq "boss"` + strings.Repeat(")", 31),
-	strings.Repeat(`title eq "q" or `, 198) + `title sw "b"`,
+	strings.Repeat(`title eq "q" or `, 99) + `title sw "b"`, strings.Repeat(`emails.type ne "work" and `, 24) + `emails.type pr`,
+	strings.Repeat(`userName eq "q" or `, 197) + `userName eq "ann5@Y.example"`, strings.Repeat(`emails eq "q" or `, 150) + `emails eq "second@x.example"`,
+	`userName eq "bob1@Y.example" and (` + strings.Repeat(`title pr or `, 190) + `title eq "boss")`,
 }
 
 func withDoors(o *scim.Options) { o.Extensions = []schema.Schema{doorSchema()} }

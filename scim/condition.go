@@ -17,6 +17,9 @@ func compile(e filter.Expr, resource *schema.Resource, base string) (store.Expr,
 		return nil, err
 	}
 	c := compiler{resource: resource, base: base}
+	if err := c.tooHeavy(e); err != nil {
+		return nil, err
+	}
 	return c.expr(e)
 }
 

@@ -159,3 +159,31 @@ func TestRule9_FiltersThatAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A filter that would keep the database busy is refused, and one that names whom it is about is not.
+func TestRule9_FiltersThatTakeTooMuchWork(t *testing.T) {
+	e := onSQLite(t)
+	repeat := func(term string, n int) string { return strings.Repeat(term+" or ", n-1) + term }
+	for filter, status := range map[string]int{
+		repeat(`title co "x"`, 100):                                             200,
+		repeat(`title co "x"`, 101):                                             400,
+		repeat(`emails.type co "x"`, 25):                                        200,
+		repeat(`emails.type co "x"`, 26):                                        400,
+		"emails[" + repeat(`type co "x"`, 26) + "]":                             400,
+		"not (" + repeat(`roles[value eq "x" and not (type eq "y")]`, 13) + ")": 400,
+		repeat(`userName eq "x"`, 199):                                          200,
+		repeat(`emails[type eq "work"].value eq "x"`, 60):                       200,
+		`userName eq "x" and (` + repeat(`title co "x"`, 150) + ")":             200,
+		`userName sw "x" and (` + repeat(`title co "x"`, 150) + ")":             400,
+		`userName eq "x" or ` + repeat(`title co "x"`, 150):                     400,
+		`emails[value eq "x" and (` + repeat(`type co "x"`, 150) + ")]":         200,
+		repeat(`meta.version eq "x"`, 150):                                      200,
+		repeat(`userName sw "x"`, 150):                                          200,
+	} {
+		if status == 200 {
+			e.do("GET", "/Users?filter="+url.QueryEscape(filter), "").want(200)
+			continue
+		}
+		e.do("GET", "/Users?filter="+url.QueryEscape(filter), "").want(400, "tooMany")
+	}
+}

@@ -5,31 +5,40 @@ import (
 	"strings"
 )
 
-// value is a JSON value inside a document, in SQL: its JSON type, the text of a string, and the value itself.
-type value struct{ kind, text, raw string }
-
-// JSON types as the databases name them.
-var (
-	postgresKinds = map[string]string{"string": "'string'", "number": "'number'", "boolean": "'boolean'", "null": "'null'", "array": "'array'", "object": "'object'"}
-	sqliteKinds   = map[string]string{"string": "'text'", "number": "'integer', 'real'", "boolean": "'true', 'false'", "null": "'null'", "array": "'array'", "object": "'object'"}
-)
-
-// is returns the condition that a value has a JSON type. It is unknown for a value that is not there.
-func (d dialect) is(v value, kind string) string {
-	kinds := sqliteKinds
-	if d.postgres() {
-		kinds = postgresKinds
-	}
-	return v.kind + " IN (" + kinds[kind] + ")"
+// value is a JSON value inside a document, in SQL: its JSON type, the text of a string, the value itself, and those
+// inside it. Of a loose value that is no object they are missing; of another one they may be asked only of an object.
+type value struct {
+	kind, text, raw string
+	member          func(name string) value
+	loose           bool
 }
+
+// kinds returns a JSON type as the database names it, which may be several.
+func (d dialect) kinds(json string) string {
+	switch {
+	case d.postgres():
+		return "'" + json + "'"
+	case json == "string":
+		return "'text'"
+	case json == "number":
+		return "'integer', 'real'"
+	}
+	return "'" + json + "'"
+}
+
+// is returns the condition that a value has a JSON type, but for boolean. It is unknown for a value that is not there.
+func (d dialect) is(v value, json string) string { return v.kind + " IN (" + d.kinds(json) + ")" }
 
 // at returns the value at a path of names inside a JSON document.
 func (d dialect) at(document string, path ...string) value {
+	member := func(name string) value { return d.at(document, append(path[:len(path):len(path)], name)...) }
 	if d.postgres() {
-		for _, name := range path {
-			document += " -> '" + name + "'"
+		owner, last := document, len(path)-1
+		for _, name := range path[:last] {
+			owner += " -> '" + name + "'"
 		}
-		return postgresValue("(" + document + ")")
+		raw := "(" + owner + " -> '" + path[last] + "')"
+		return value{kind: "jsonb_typeof" + raw, text: "(" + owner + " ->> '" + path[last] + "')", raw: raw, member: member, loose: true}
 	}
 	p := "'$"
 	for _, name := range path {
@@ -37,44 +46,56 @@ func (d dialect) at(document string, path ...string) value {
 	}
 	p += "'"
 	return value{
-		kind: "json_type(" + document + ", " + p + ")",
-		text: "(" + document + " ->> " + p + ")",
-		raw:  "(" + document + " -> " + p + ")",
+		kind:   "json_type(" + document + ", " + p + ")",
+		text:   "(" + document + " ->> " + p + ")",
+		raw:    "(" + document + " -> " + p + ")",
+		member: member, loose: true,
 	}
 }
 
-func postgresValue(v string) value {
-	return value{kind: "jsonb_typeof(" + v + ")", text: "(" + v + " #>> '{}')", raw: v}
+// asObject is a value as an object, which a bare one stands for with its "value".
+func (d dialect) asObject(v value) value {
+	is := "CASE WHEN " + d.is(v, "object") + " THEN "
+	return value{loose: true, member: func(name string) value {
+		m := v.member(name)
+		bare := value{kind: "NULL", text: "NULL", raw: "NULL"}
+		switch {
+		case name == "value":
+			bare = v
+		case v.loose:
+			return m
+		}
+		either := func(member, bare string) string { return "(" + is + member + " ELSE " + bare + " END)" }
+		return value{kind: either(m.kind, bare.kind), text: either(m.text, bare.text), raw: either(m.raw, bare.raw)}
+	}}
 }
 
-// attribute returns the value of an attribute in a document, without its sub-attribute. The names become part of a
-// statement: they must be of the characters that names and URNs in filters have.
-func (d dialect) attribute(document string, a Attribute) (value, error) {
+// value returns the value of an attribute, without its sub-attribute. The names become part of a statement: they must be
+// of the characters that names and URNs in filters have.
+func (s *scope) value(a Attribute) (value, error) {
 	for _, name := range []string{a.Extension, a.Name, a.Sub} {
 		if strings.ContainsFunc(name, func(r rune) bool { return !nameRune(r) }) {
 			return value{}, fmt.Errorf("attribute %q: a character that no name has", name)
 		}
 	}
-	if a.Name == "" {
-		return value{}, fmt.Errorf("attribute %+v has no name", a)
+	switch {
+	case a.Name == "" || s.root.member == nil:
+		return value{}, fmt.Errorf("attribute %+v: there is no such thing", a)
+	case a.Extension != "":
+		return s.root.member(a.Extension).member(a.Name), nil
 	}
-	if a.Extension != "" {
-		return d.at(document, a.Extension, a.Name), nil
-	}
-	return d.at(document, a.Name), nil
+	return s.root.member(a.Name), nil
 }
 
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(":.-_$", r)
 }
 
-// element is one row of a list in a document: its place, its value, and the value as an object, which a bare one stands
-// for with its "value".
+// element is one row of a list in a document: its place, and its value.
 type element struct {
-	from   string
-	place  string
-	value  value
-	object string
+	from  string
+	place string
+	value value
 }
 
 // elements returns the rows of a JSON array. Other values are no array: ask first, where they may come.
@@ -82,37 +103,35 @@ func (d dialect) elements(list value, alias string) element {
 	if d.postgres() {
 		v := alias + ".value"
 		return element{
-			from:   "jsonb_array_elements(" + list.raw + ") WITH ORDINALITY AS " + alias + " (value, place)",
-			place:  alias + ".place",
-			value:  postgresValue(v),
-			object: "CASE jsonb_typeof(" + v + ") WHEN 'object' THEN " + v + " ELSE jsonb_build_object('value', " + v + ") END",
+			from:  "jsonb_array_elements(" + list.raw + ") WITH ORDINALITY AS " + alias + " (value, place)",
+			place: alias + ".place",
+			value: value{
+				kind: "jsonb_typeof(" + v + ")", text: "(" + v + " #>> '{}')", raw: v,
+				member: func(name string) value { return d.at(v, name) }, loose: true,
+			},
 		}
 	}
 	raw := "(" + list.raw + " -> " + alias + ".key)"
 	return element{
-		from:   "json_each(" + list.raw + ") AS " + alias,
-		place:  alias + ".key",
-		value:  value{kind: alias + ".type", text: alias + ".value", raw: raw},
-		object: "CASE " + alias + ".type WHEN 'object' THEN " + alias + ".value ELSE json_object('value', json" + raw + ") END",
+		from:  "json_each(" + list.raw + ") AS " + alias,
+		place: alias + ".key",
+		value: value{
+			kind: alias + ".type", text: alias + ".value", raw: raw,
+			member: func(name string) value { return d.at(alias+".value", name) },
+		},
 	}
 }
 
-// list returns a value as an array: of one when it is none, of nothing when it is not there.
+// asList returns a value as an array: of one when it is none, of nothing when it is not there.
 func (d dialect) asList(v value) value {
-	if d.postgres() {
-		return postgresValue("CASE WHEN " + v.kind + " = 'array' THEN " + v.raw +
-			" WHEN " + v.kind + " <> 'null' THEN jsonb_build_array(" + v.raw + ") ELSE '[]' END")
+	alone := "jsonb_build_array(" + v.raw + ")"
+	if !d.postgres() {
+		alone = "'[' || " + v.raw + " || ']'"
 	}
-	return value{raw: "CASE WHEN " + v.kind + " = 'array' THEN " + v.raw +
-		" WHEN " + v.kind + " <> 'null' THEN '[' || " + v.raw + " || ']' ELSE '[]' END"}
+	return value{raw: "CASE WHEN " + v.kind + " = 'array' THEN " + v.raw + " WHEN " + v.kind + " <> 'null' THEN " + alone + " ELSE '[]' END"}
 }
 
-// member returns the value of a sub-attribute of an element.
-func (d dialect) member(e element, sub string) value {
-	return d.at("("+e.object+")", sub)
-}
-
-// comparable returns the value as what its kind compares, NULL when it is of another type.
+// comparable returns a value as what its kind is ordered by, NULL when it is of another type.
 func (d dialect) comparable(v value, kind ValueKind) string {
 	when := func(json, then string) string { return "CASE WHEN " + d.is(v, json) + " THEN " + then + " END" }
 	switch kind {
@@ -128,11 +147,7 @@ func (d dialect) comparable(v value, kind ValueKind) string {
 		}
 		return when("number", "number_key("+v.raw+")")
 	}
-	if d.postgres() {
-		return "CASE WHEN " + v.kind + " IN ('boolean', 'string') THEN CASE fold_case(" + v.text + ") WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END END"
-	}
-	return "CASE " + v.kind + " WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE WHEN 'text' THEN " +
-		"CASE fold_case(" + v.text + ") WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END END"
+	return "CASE WHEN " + d.boolean(v, true) + " THEN TRUE WHEN " + d.boolean(v, false) + " THEN FALSE END"
 }
 
 // collated makes a text compare by its bytes, as in Go.
@@ -143,30 +158,21 @@ func (d dialect) collated(text string) string {
 	return "(" + text + ")"
 }
 
-// present returns the condition that a value is there and not empty.
-func (d dialect) present(v value) string {
-	return "coalesce(json_present(" + v.raw + "), FALSE)"
-}
-
 // sortValue returns the value that rows are ordered by: of several, the first that there is, the primary one before.
-func (d dialect) sortValue(document string, a Attribute) (string, error) {
-	v, err := d.attribute(document, a)
+func (d dialect) sortValue(s *scope, a Attribute) (string, error) {
+	v, err := s.value(a)
 	if err != nil {
 		return "", err
 	}
-	e := d.elements(d.asList(v), "o")
-	key := d.comparable(d.leaf(e, a.Sub), a.Kind)
+	each := d.elements(d.asList(v), "o")
+	object, leaf := d.asObject(each.value), each.value
+	if a.Sub != "" {
+		leaf = object.member(a.Sub)
+	}
+	key := d.comparable(leaf, a.Kind)
 	if a.Kind == TextFold || a.Kind == TextExact {
 		key = "NULLIF(" + key + ", '')"
 	}
-	primary := d.comparable(d.member(e, "primary"), Bool)
-	return "(SELECT " + key + " FROM " + e.from + " WHERE " + key + " IS NOT NULL ORDER BY coalesce(" + primary + ", FALSE) DESC, " +
-		e.place + " LIMIT 1)", nil
-}
-
-func (d dialect) leaf(e element, sub string) value {
-	if sub == "" {
-		return e.value
-	}
-	return d.member(e, sub)
+	return "(SELECT " + key + " FROM " + each.from + " WHERE " + key + " IS NOT NULL ORDER BY " + d.boolean(object.member("primary"), true) + " DESC, " +
+		each.place + " LIMIT 1)", nil
 }

@@ -10,165 +10,171 @@ import (
 
 // test writes a comparison of an attribute's values with one.
 func (w *writer) test(e Test, s *scope) error {
-	if s.document == "" {
-		return fmt.Errorf("test %v: there is no document", e.Attribute)
+	if err := e.check(); err != nil {
+		return err
 	}
-	v, err := w.d.attribute(s.document, e.Attribute)
+	v, err := s.value(e.Attribute)
 	if err != nil {
 		return err
 	}
-	if e.Op != OpNe {
-		return w.anyValue(v, e)
+	sub := e.Attribute.Sub
+	switch e.Op {
+	case OpPr:
+		w.anyOf(v, sub, leaf{write: func(v value) { w.put(w.d.present(v)) }})
+	case OpNe: // another value, or none at all
+		e.Op = OpEq
+		passes := w.passes(e)
+		w.put("(")
+		w.anyOf(v, sub, leaf{write: func(v value) {
+			w.put(w.d.there(v) + " AND NOT ")
+			w.typed(v, passes)
+		}})
+		w.put(" OR NOT ")
+		w.anyOf(v, sub, leaf{write: func(v value) { w.put(w.d.there(v)) }})
+		w.put(")")
+	default:
+		w.anyOf(v, sub, w.passes(e))
 	}
-	// One that has no value, or another one.
-	e.Op = OpEq
-	other := e
-	other.Op = OpNe
-	w.put("(")
-	if err := w.anyValue(v, other); err != nil {
-		return err
-	}
-	w.put(" OR NOT ")
-	w.anyAtAll(v, e.Attribute.Sub)
-	w.put(")")
 	return nil
 }
 
-// anyValue writes that one of the values passes.
-func (w *writer) anyValue(v value, e Test) error {
+// check tells whether the value and the operator suit the attribute's kind.
+func (e Test) check() error {
+	ordered, ok := sqlOperators[e.Op] != "", e.Op == OpPr
+	switch v := e.Value.(type) {
+	case string:
+		ok = ok || e.Attribute.Kind <= TextExact && (ordered || e.Op == OpCo || e.Op == OpSw || e.Op == OpEw)
+	case bool:
+		ok = ok || e.Attribute.Kind == Bool && (e.Op == OpEq || e.Op == OpNe)
+	case json.Number:
+		ok = ok || e.Attribute.Kind == Number && ordered && isNumber(v.String())
+	case time.Time:
+		ok = ok || e.Attribute.Kind == Time && ordered
+	}
+	if !ok {
+		return fmt.Errorf("test %+v: value %v of type %T with operator %q", e.Attribute, e.Value, e.Value, e.Op)
+	}
+	return nil
+}
+
+// leaf is what is asked of one value: it is false of every value that is missing, or of another JSON type than its own,
+// if it has one.
+type leaf struct {
+	json  string // "" for any
+	write func(value)
+}
+
+// typed writes a leaf of a value of any type.
+func (w *writer) typed(v value, l leaf) {
+	if l.json == "" {
+		l.write(v)
+		return
+	}
+	w.put("CASE WHEN " + w.d.is(v, l.json) + " THEN ")
+	l.write(v)
+	w.put(" ELSE FALSE END")
+}
+
+// anyOf writes that one of the values of an attribute, or of its sub-attribute, is as a leaf asks: one of the elements
+// of an array, or the lone value.
+func (w *writer) anyOf(v value, sub string, l leaf) {
 	each := w.d.elements(v, w.alias())
-	leaf := each.value
-	if e.Attribute.Sub != "" {
-		leaf = w.d.member(each, e.Attribute.Sub)
-	}
-	w.put("CASE WHEN " + w.d.is(v, "array") + " THEN EXISTS (SELECT 1 FROM " + each.from + " WHERE ")
-	if err := w.passes(leaf, e); err != nil {
-		return err
-	}
+	w.put("CASE " + v.kind + " WHEN 'array' THEN EXISTS (SELECT 1 FROM " + each.from + " WHERE ")
+	w.one(each.value, sub, l)
 	w.put(")")
-	lone := v
-	switch e.Attribute.Sub {
-	case "":
-	case "value":
-		w.put(" WHEN NOT (" + w.d.is(v, "object") + ") THEN ")
-		if err := w.passes(v, e); err != nil {
-			return err
-		}
-		lone = w.d.at(v.raw, "value")
-	default:
-		lone = w.d.at(v.raw, e.Attribute.Sub)
+	if sub == "" && l.json == "string" { // the type is looked at once: most of what is filtered by is text
+		w.put(" WHEN " + w.d.kinds("string") + " THEN ")
+		l.write(v)
+		w.put(" ELSE FALSE END")
+		return
 	}
 	w.put(" ELSE ")
-	if err := w.passes(lone, e); err != nil {
-		return err
-	}
+	w.one(v, sub, l)
 	w.put(" END")
-	return nil
 }
 
-// anyAtAll writes that there is a value that is not null.
-func (w *writer) anyAtAll(v value, sub string) {
-	each := w.d.elements(v, w.alias())
-	leaf := each.value
-	if sub != "" {
-		leaf = w.d.member(each, sub)
-	}
-	w.put("CASE WHEN " + w.d.is(v, "array") + " THEN EXISTS (SELECT 1 FROM " + each.from + " WHERE " + w.d.there(leaf) + ")")
-	lone := v
-	switch sub {
-	case "":
-	case "value":
-		w.put(" WHEN NOT (" + w.d.is(v, "object") + ") THEN " + w.d.there(v))
-		lone = w.d.at(v.raw, "value")
+// one writes a leaf of a value, or of its sub-attribute. A bare value is its own "value".
+func (w *writer) one(v value, sub string, l leaf) {
+	switch {
+	case sub == "":
+		w.typed(v, l)
+	case sub != "value" && v.loose:
+		w.typed(v.member(sub), l)
 	default:
-		lone = w.d.at(v.raw, sub)
+		w.put("CASE WHEN " + w.d.is(v, "object") + " THEN ")
+		w.typed(v.member(sub), l)
+		w.put(" ELSE ")
+		if sub == "value" {
+			w.typed(v, l)
+		} else {
+			w.put("FALSE")
+		}
+		w.put(" END")
 	}
-	w.put(" ELSE " + w.d.there(lone) + " END")
 }
 
 // there returns the condition that a value is neither missing nor null.
 func (d dialect) there(v value) string { return "coalesce(" + v.kind + ", 'null') <> 'null'" }
 
-// passes writes the comparison of one value, which is false where the value is missing or of another type.
-func (w *writer) passes(v value, e Test) error {
-	if e.Op == OpPr {
-		w.put(w.d.present(v))
-		return nil
-	}
-	other := e.Op == OpNe
-	if other { // of any type, but there
-		e.Op = OpEq
-		w.put("(" + w.d.there(v) + " AND NOT ")
-	}
-	w.put("coalesce(")
-	if !w.compareValue(w.d.comparable(v, e.Attribute.Kind), e) {
-		return fmt.Errorf("test %+v: value %v of type %T with operator %q", e.Attribute, e.Value, e.Value, e.Op)
-	}
-	w.put(", FALSE)")
-	if other {
-		w.put(")")
-	}
-	return nil
-}
-
-// compareValue writes a comparison with what dialect.comparable gave.
-func (w *writer) compareValue(sql string, e Test) bool {
-	operator, ordered := sqlOperators[e.Op]
-	switch v := e.Value.(type) {
+// passes returns the comparison of a test, which is not OpNe.
+func (w *writer) passes(e Test) leaf {
+	switch want := e.Value.(type) {
 	case string:
-		switch e.Attribute.Kind {
-		case TextFold:
-			return w.compareText(sql, e.Op, strings.ToLower(v), false)
-		case TextExact:
-			return w.compareText(sql, e.Op, v, false)
-		}
-	case bool:
-		if e.Attribute.Kind == Bool && (e.Op == OpEq || e.Op == OpNe) {
-			w.put(sql + " = " + strings.ToUpper(strconv.FormatBool(v == (e.Op == OpEq))))
-			return true
-		}
-	case json.Number:
-		if e.Attribute.Kind == Number && ordered {
-			return w.compareNumber(sql, operator, v)
-		}
+		return leaf{"string", func(v value) {
+			if e.Attribute.Kind == TextFold {
+				w.compareText(w.d.collated("fold_case("+v.text+")"), e.Op, strings.ToLower(want), false)
+				return
+			}
+			w.compareText(w.d.collated(v.text), e.Op, want, false)
+		}}
 	case time.Time:
-		if e.Attribute.Kind == Time && ordered {
-			w.put(sql+" "+operator+" ?", timeKey(v))
-			return true
-		}
+		return leaf{"string", func(v value) {
+			w.put("coalesce("+w.d.collated("time_key("+v.text+")")+" "+sqlOperators[e.Op]+" ?, FALSE)", timeKey(want))
+		}}
+	case json.Number:
+		return leaf{"number", func(v value) {
+			if w.d.postgres() {
+				w.put("CAST("+v.text+" AS numeric) "+sqlOperators[e.Op]+" CAST(? AS numeric)", want.String())
+				return
+			}
+			key, _ := parseNumberKey(want.String())
+			w.put("coalesce(number_key("+v.raw+") "+sqlOperators[e.Op]+" ?, FALSE)", key)
+		}}
 	}
-	return false
+	want := e.Value == true
+	return leaf{write: func(v value) { w.put(w.d.boolean(v, want)) }}
 }
 
-func (w *writer) compareNumber(sql, operator string, n json.Number) bool {
-	if !isNumber(n.String()) {
-		return false
+// boolean returns the condition that a value is a boolean, or its name in any letter case.
+func (d dialect) boolean(v value, want bool) string {
+	name := "'" + strconv.FormatBool(want) + "'"
+	if d.postgres() {
+		return "CASE WHEN " + v.kind + " IN ('boolean', 'string') THEN fold_case(" + v.text + ") = " + name + " ELSE FALSE END"
 	}
-	if w.d.postgres() {
-		w.put(sql+" "+operator+" CAST(? AS numeric)", n.String())
-		return true
-	}
-	key, _ := parseNumberKey(n.String())
-	w.put(sql+" "+operator+" ?", key)
-	return true
+	return "CASE " + v.kind + " WHEN 'text' THEN fold_case(" + v.text + ") = " + name + " WHEN " + name + " THEN TRUE ELSE FALSE END"
+}
+
+// present returns the condition that a value is not empty. Most are text, which needs no function.
+func (d dialect) present(v value) string {
+	return "CASE WHEN " + d.is(v, "string") + " THEN " + v.text + " <> '' ELSE coalesce(json_present(" + v.raw + "), FALSE) END"
 }
 
 // someElement writes that one element of an attribute meets a predicate.
-func (w *writer) someElement(a Attribute, where Expr, document string) error {
-	v, err := w.d.attribute(document, a)
+func (w *writer) someElement(a Attribute, where Expr, s *scope) error {
+	v, err := s.value(a)
 	if err != nil {
 		return err
 	}
 	each := w.d.elements(w.d.asList(v), w.alias())
 	w.put("EXISTS (SELECT 1 FROM " + each.from + " WHERE ")
-	err = w.where(where, &scope{document: "(" + each.object + ")"})
+	err = w.where(where, &scope{root: w.d.asObject(each.value)})
 	w.put(")")
 	return err
 }
 
 // has writes that a document has an extension's object.
 func (w *writer) has(e Has, s *scope) error {
-	v, err := w.d.attribute(s.document, Attribute{Name: e.Extension})
+	v, err := s.value(Attribute{Name: e.Extension})
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ type GroupPage struct {
 // UserPage returns a page of the users that a query selects. A page that shows how many there are in all is not counted.
 func (r reader) UserPage(ctx context.Context, q UserQuery) (UserPage, error) {
 	sel := selection{
-		scope: &userScope, where: q.Where, always: r.d.held(q.Deleted), seq: "users.seq", from: "FROM users", order: q.Order, after: q.After,
+		scope: r.d.scope(userScope), where: q.Where, always: r.d.held(q.Deleted), seq: "users.seq", from: "FROM users", order: q.Order, after: q.After,
 		offset: q.Offset, limit: q.Limit,
 	}
 	var (
@@ -104,7 +104,7 @@ func (r reader) UserPage(ctx context.Context, q UserQuery) (UserPage, error) {
 // GroupPage returns a page of the groups that a query selects, as UserPage does.
 func (r reader) GroupPage(ctx context.Context, q GroupQuery) (GroupPage, error) {
 	sel := selection{
-		scope: &groupScope, where: q.Where, always: "TRUE", seq: "g.seq", from: "FROM groups g", order: q.Order, after: q.After,
+		scope: r.d.scope(groupScope), where: q.Where, always: "TRUE", seq: "g.seq", from: "FROM groups g", order: q.Order, after: q.After,
 		offset: q.Offset, limit: q.Limit,
 	}
 	var (
@@ -331,7 +331,7 @@ func (d dialect) sortKey(by Operand, s *scope) (sortKey, error) {
 		}
 		return key, nil
 	case Attribute:
-		sql, err := d.sortValue(s.document, by)
+		sql, err := d.sortValue(s, by)
 		kinds := map[ValueKind]keyKind{Bool: keyBool, Number: keyNumber}
 		return sortKey{sql: sql, kind: kinds[by.Kind], optional: true}, err
 	}

@@ -84,7 +84,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 			return nil, fmt.Errorf("open SQLite: %w", err)
 		}
 		s.d = sqliteDialect
-		config.PrepareStmt = true
+		config.PrepareStmt, config.PrepareStmtMaxSize = true, maxPrepared
 		dialector = liteDialector{s.sql}
 	case "postgres", "postgresql":
 		pg, err := pgx.ParseConfig(dsn)
@@ -96,7 +96,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		if pg.RuntimeParams["application_name"] == "" {
 			pg.RuntimeParams["application_name"] = "idpsync"
 		}
-		s.sql = stdlib.OpenDB(*pg)
+		s.sql = stdlib.OpenDB(*pg, stdlib.OptionAfterConnect(withoutJIT))
 		s.sql.SetMaxOpenConns(20)
 		s.sql.SetMaxIdleConns(10)
 		s.sql.SetConnMaxIdleTime(5 * time.Minute)
@@ -110,6 +110,18 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	return s, nil
+}
+
+// maxPrepared bounds the statements that SQLite keeps prepared: clients' filters make ever new ones.
+const maxPrepared = 500
+
+// withoutJIT keeps PostgreSQL from compiling expressions of a filter, which takes many times what it saves. It is no
+// parameter of the connection, which poolers in between may not know.
+func withoutJIT(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "SET jit = off"); err != nil {
+		return fmt.Errorf("switch compilation off: %w", err)
+	}
+	return nil
 }
 
 // Close closes the database.

@@ -12,7 +12,8 @@ import (
 // scope is what the names in an expression stand for: those of a table, or of what one row of it leads to.
 type scope struct {
 	columns  map[Field]column
-	document string // "" for none
+	document string // the column with the JSON document, "" for none
+	root     value  // of that, or of an element of a list in one
 	id       string // of the row
 	members  []relation
 }
@@ -82,6 +83,13 @@ var groupScope = scope{
 		related("m.group_id", "m.user_id", false, "group_members m JOIN users e ON e.id = m.user_id WHERE e.deleted_at IS NULL AND "),
 		related("m.group_id", "m.member_id", true, "group_nested m JOIN groups e ON e.id = m.member_id WHERE "),
 	},
+}
+
+// scope makes a table's names mean something to a dialect.
+func (d dialect) scope(s scope) *scope {
+	document := s.document
+	s.root = value{loose: true, member: func(name string) value { return d.at(document, name) }}
+	return &s
 }
 
 func related(owner, id string, nested bool, from string) relation {
@@ -219,10 +227,10 @@ func (w *writer) some(e Some, s *scope) error {
 		return w.someMember(e.Where, s)
 	}
 	a, ok := e.Of.(Attribute)
-	if !ok || s.document == "" || a.Sub != "" {
+	if !ok || a.Sub != "" {
 		return fmt.Errorf("some of %v: no list to look in", e.Of)
 	}
-	return w.someElement(a, e.Where, s.document)
+	return w.someElement(a, e.Where, s)
 }
 
 // someMember writes that a row leads to one that meets a predicate, by any of its relations.
