@@ -323,6 +323,7 @@ func (l *listing) filter(text, base string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	e = l.qualify(e)
 	known := map[filter.Attr]bool{}
 	for i := range l.types {
 		q := &l.types[i]
