@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ var exprCases = []namedCase{
 	{"every field and operator of groups", groupExprs},
 	{"and, or, not", nestedExprs},
 	{"members of a group, groups of a member", memberExprs},
+	{"attributes of the document", documentExprs},
+	{"any of the e-mail addresses", emailExprs},
 	{"what cannot be compared is an error", badExprs},
 }
 
@@ -322,6 +325,109 @@ func memberExprs(f *fixture) {
 	}
 }
 
+// documentExprs looks into documents; that every filter means the same here as in memory is tested where filters are.
+func documentExprs(f *fixture) {
+	door := store.Attribute{Extension: badgeURN, Name: "door", Kind: store.Number}
+	users := []identity.User{}
+	for _, attributes := range []identity.Attributes{
+		nil,
+		{"title": "Boss", "emails": []any{map[string]any{"value": "A@x", "type": "work"}, map[string]any{"value": "b@x", "type": "home"}}},
+		{"title": []any{"x", "boss"}, "emails": []any{"A@x"}, badgeURN: map[string]any{"door": json.Number("7"), "since": "2026-01-02T03:04:05Z"}},
+		{"title": 7, "emails": map[string]any{"value": "b@x", "primary": "True"}, badgeURN: map[string]any{"door": "7", "since": "then"}},
+		{"title": "", "emails": "a@X", badgeURN: "x"},
+	} {
+		users = append(users, f.user(func(u *identity.User) { u.Attributes = attributes }))
+	}
+	element := func(name string, value any) store.Expr {
+		kind := store.TextFold
+		if _, ok := value.(bool); ok {
+			kind = store.Bool
+		}
+		return store.Test{Attribute: store.Attribute{Name: name, Kind: kind}, Op: store.OpEq, Value: value}
+	}
+	emails := store.Attribute{Name: "emails"}
+	for _, c := range []struct {
+		expr store.Expr
+		want string // of which users, by their numbers
+	}{
+		{store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpEq, Value: "BOSS"}, "12"},
+		{store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpNe, Value: "boss"}, "0234"},
+		{store.Not{Expr: store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpEq, Value: "boss"}}, "034"},
+		{store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpPr}, "123"},
+		{store.Test{Attribute: store.Attribute{Name: "title", Kind: store.TextExact}, Op: store.OpSw, Value: "B"}, "1"},
+		{store.Test{Attribute: store.Attribute{Name: "emails", Sub: "value"}, Op: store.OpEq, Value: "a@x"}, "124"},
+		{store.Test{Attribute: store.Attribute{Name: "emails", Sub: "primary", Kind: store.Bool}, Op: store.OpEq, Value: true}, "3"},
+		{store.Some{Of: emails, Where: store.And{element("value", "a@x"), element("type", "home")}}, ""},
+		{store.Some{Of: emails, Where: store.And{element("value", "b@x"), element("type", "home")}}, "1"},
+		{store.Some{Of: emails, Where: store.Not{Expr: element("type", "work")}}, "1234"},
+		{store.Some{Of: emails, Where: element("primary", true)}, "3"},
+		{store.Some{Of: emails}, "1234"},
+		{store.Not{Expr: store.Some{Of: emails}}, "0"},
+		{store.Test{Attribute: door, Op: store.OpGe, Value: json.Number("7.0")}, "2"},
+		{store.Test{Attribute: door, Op: store.OpNe, Value: json.Number("7")}, "0134"},
+		{store.Test{Attribute: store.Attribute{Extension: badgeURN, Name: "since", Kind: store.Time}, Op: store.OpLe, Value: epoch}, "2"},
+		{store.Has{Extension: badgeURN}, "234"},
+		{store.Compare{Field: store.FieldVersion, Op: store.OpEq, Value: `W/"1"`, Before: `W/"`, After: `"`}, "01234"},
+		{store.Compare{Field: store.FieldVersion, Op: store.OpEq, Value: `W/"01"`, Before: `W/"`, After: `"`}, ""},
+		{store.Compare{Field: store.FieldID, Op: store.OpEq, Value: "?/" + users[2].ID, Before: "?/"}, "2"},
+		{store.Compare{Field: store.FieldID, Op: store.OpEw, Value: users[3].ID[20:] + "@", Before: "?", After: "@"}, "3"},
+	} {
+		means := func(u *identity.User) bool {
+			i := slices.IndexFunc(users, func(other identity.User) bool { return other.ID == u.ID })
+			return strings.Contains(c.want, fmt.Sprint(i))
+		}
+		if err := checkUsers(f, users, c.expr, means); err != nil {
+			f.Error(err)
+		}
+	}
+}
+
+// emailExprs follows the addresses of somebody through changes, which take no statement of their own.
+func emailExprs(f *fixture) {
+	at := func(address string) map[string]any { return map[string]any{"value": address} }
+	u := f.user(func(u *identity.User) { u.Attributes = identity.Attributes{"emails": []any{at("one@x")}} })
+	f.users(20, func(u *identity.User) {
+		u.Attributes = identity.Attributes{"emails": []any{at(u.UserName), at("Shared@x"), "bare" + u.UserName}}
+	})
+	db := f.raw()
+	check := func(emails any, want ...string) {
+		f.Helper()
+		u.Attributes = identity.Attributes{"emails": emails}
+		u.Version++
+		f.tx(func(tx *store.Tx) error { return tx.UpdateUser(f.ctx, &u, u.Version-1) })
+		for _, address := range []string{"one@x", "TWO@x", " three@X ", "İΣ@x", "shared@x", "", " ", "\x00", "\xff"} {
+			users, _, err := f.s.Users(f.ctx, store.UserQuery{Where: store.And{
+				store.Compare{Field: store.FieldEmails, Op: store.OpEq, Value: address}, store.Compare{Field: store.FieldID, Op: store.OpEq, Value: u.ID},
+			}, Limit: 10})
+			f.check(err)
+			if has := slices.Contains(want, address); has != (len(users) == 1) {
+				f.Errorf("of %v, %q is an address: %v, want %v", emails, address, !has, has)
+			}
+		}
+		if n := db.count("SELECT count(*) FROM user_emails WHERE user_id = ?", u.ID); n != max(0, len(want)-1) {
+			f.Errorf("of %v, %d rows, want one for each of %q but the primary", emails, n, want)
+		}
+	}
+	check([]any{at("One@x")}, "one@x")
+	check([]any{at("one@X"), at("two@x"), at("TWO@x"), at(""), at(" ")}, "one@x", "TWO@x")
+	check([]any{at("one@x"), at(" Three@x"), at("two@x"), nil, 7, map[string]any{"value": []any{"shared@x"}}}, "one@x", "TWO@x", " three@X ")
+	check([]any{at("two@x"), map[string]any{"value": "iσ@x", "primary": true}, at("İΣ@x")}, "İΣ@x", "TWO@x")
+	check(nil)
+	check([]any{at("one@x")}, "one@x")
+	everybody := func(address string) int {
+		_, total, err := f.s.Users(f.ctx, store.UserQuery{Where: store.Compare{Field: store.FieldEmails, Op: store.OpEq, Value: address}})
+		f.check(err)
+		return total
+	}
+	if shared, bare := everybody("SHARED@x"), everybody("bareuser0003@example.com"); shared != 20 || bare != 1 {
+		f.Errorf("%d people share an address and %d has one alone, want 20 and 1", shared, bare)
+	}
+	db.must("DELETE FROM users WHERE id = ?", u.ID)
+	if everybody("one@x") != 0 {
+		f.Error("the address of somebody who is gone is found")
+	}
+}
+
 func badExprs(f *fixture) {
 	for _, e := range []store.Expr{
 		store.Compare{Field: "nickName", Op: store.OpEq, Value: "x"},
@@ -335,6 +441,33 @@ func badExprs(f *fixture) {
 		store.Compare{Field: store.FieldID, Op: "xx", Value: "x"},
 		store.Compare{Field: store.FieldMember, Op: store.OpNe, Value: "x"},
 		store.And{store.Not{Expr: store.Compare{Field: "x", Op: store.OpPr}}},
+		store.Compare{Field: store.FieldEmails, Op: store.OpSw, Value: "x"},
+		store.Compare{Field: store.FieldEmails, Op: store.OpEq, Value: true},
+		store.Compare{Field: store.FieldNested, Op: store.OpEq, Value: true},
+		store.Compare{Field: store.FieldUserName, Op: store.OpEq, Value: "x", Before: "y"},
+		store.Compare{Field: store.FieldVersion, Op: store.OpEq, Value: "1"},
+		store.Compare{Field: store.FieldID, Op: "xx", Value: "x", Before: "y"},
+		store.Test{Op: store.OpPr},
+		store.Test{Attribute: store.Attribute{Name: "a'b"}, Op: store.OpPr},
+		store.Test{Attribute: store.Attribute{Name: `a"b`}, Op: store.OpPr},
+		store.Test{Attribute: store.Attribute{Name: "a", Sub: "?"}, Op: store.OpPr},
+		store.Test{Attribute: store.Attribute{Extension: "urn:x@y", Name: "a"}, Op: store.OpPr},
+		store.Test{Attribute: store.Attribute{Name: "a"}, Op: store.OpEq, Value: true},
+		store.Test{Attribute: store.Attribute{Name: "a"}, Op: "xx", Value: "x"},
+		store.Test{Attribute: store.Attribute{Name: "a", Kind: store.Bool}, Op: store.OpGt, Value: true},
+		store.Test{Attribute: store.Attribute{Name: "a", Kind: store.Number}, Op: store.OpEq, Value: json.Number("seven")},
+		store.Test{Attribute: store.Attribute{Name: "a", Kind: store.Number}, Op: store.OpEq, Value: json.Number("1e999999999")},
+		store.Test{Attribute: store.Attribute{Name: "a", Kind: store.Number}, Op: store.OpCo, Value: json.Number("7")},
+		store.Test{Attribute: store.Attribute{Name: "a", Kind: store.Time}, Op: store.OpSw, Value: epoch},
+		store.Some{},
+		store.Some{Of: store.FieldUserName},
+		store.Some{Of: store.Attribute{Name: "a", Sub: "b"}},
+		store.Some{Of: store.Attribute{Name: "a"}, Where: store.Compare{Field: store.FieldID, Op: store.OpPr}},
+		store.Some{Of: store.Attribute{Name: "a"}, Where: store.Some{Of: store.FieldMember}},
+		store.Some{Of: store.FieldMember, Where: store.Test{Attribute: store.Attribute{Name: "a"}, Op: store.OpPr}},
+		store.Some{Of: store.FieldMember, Where: store.Compare{Field: store.FieldUserName, Op: store.OpPr}},
+		store.Has{},
+		store.Has{Extension: "urn:'"},
 	} {
 		if _, _, err := f.s.Users(f.ctx, store.UserQuery{Where: e, Limit: 1}); err == nil {
 			f.Errorf("%+v: no error", e)

@@ -1,0 +1,7 @@
+package store
+
+// What a database computes as Go does.
+var (
+	ParseTimeKey   = parseTimeKey
+	ParseNumberKey = parseNumberKey
+)
