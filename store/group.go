@@ -31,10 +31,12 @@ type groupRow struct {
 	SortKey      *string // of an ordered result
 }
 
-const groupSelect = "SELECT g.id, g.seq, g.display_name, g.external_id, g.source, g.source_id, g.document, g.fingerprint, " +
+const groupColumnList = "g.id, g.seq, g.display_name, g.external_id, g.source, g.source_id, g.document, g.fingerprint, " +
 	"g.member_count, g.member_hash_hi, g.member_hash_lo, " +
 	"(SELECT t.id FROM teams t WHERE t.group_id = g.id) AS team_id, " +
-	"g.version, g.created_at, g.updated_at, g.last_push_at, g.observed_at FROM groups g "
+	"g.version, g.created_at, g.updated_at, g.last_push_at, g.observed_at"
+
+const groupSelect = "SELECT " + groupColumnList + " FROM groups g "
 
 var groupInsert = []string{
 	"id", "display_name", "display_name_key", "external_id", "source", "source_id", "document", "fingerprint",
