@@ -182,7 +182,8 @@ func names(docs []map[string]any) []string {
 // check compares what the database answers to a filter with what the evaluator makes of the served resources.
 func (p *population) check(t interface {
 	testing.TB
-}, endpoint, text string) (found int) {
+}, endpoint, text string,
+) (found int) {
 	t.Helper()
 	resource, docs := p.users, p.userDocs
 	if endpoint == "/Groups" {

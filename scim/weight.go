@@ -23,8 +23,8 @@ func (c *compiler) tooHeavy(e filter.Expr) error {
 		return nil
 	}
 	return &Error{Status: http.StatusBadRequest, Type: tooMany, Detail: fmt.Sprintf(
-		"this filter takes too much work: it may compare at most %d attributes that have no index, or %d in lists; add what names a resource, as in id eq or userName eq, by \"and\"",
-		maxWeight, maxWeight/listWeight)}
+		"this filter takes too much work: it may compare at most %d attributes that have no index, or %d in lists; "+
+			`add what names a resource, as in id eq or userName eq, by "and"`, maxWeight, maxWeight/listWeight)}
 }
 
 // weight returns what a filter asks of each resource; nothing where it names the resources that it is about.

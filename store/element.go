@@ -121,7 +121,7 @@ func (w *writer) passes(e Test) leaf {
 	switch want := e.Value.(type) {
 	case string:
 		return leaf{"string", func(v value) {
-			if e.Attribute.Kind == TextFold {
+			if e.Attribute.Kind == TextFold && holdable(want) {
 				w.compareText(w.d.collated("fold_case("+v.text+")"), e.Op, strings.ToLower(want), false)
 				return
 			}

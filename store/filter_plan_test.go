@@ -27,12 +27,14 @@ var indexed = []struct {
 	{"userName eq", where(eq(store.FieldUserName, "USER7@example.com")), []string{"users_user_name_key"}, []string{"(user_name_key=?)"}},
 	{
 		"userName sw", where(store.Compare{Field: store.FieldUserName, Op: store.OpSw, Value: "user77"}),
-		[]string{"users_user_name_key"}, []string{"(user_name_key>? AND user_name_key<?)"},
+		[]string{"users_user_name_key"},
+		[]string{"(user_name_key>? AND user_name_key<?)"},
 	},
 	{"externalId eq", where(eq(store.FieldExternalID, sourceID(7))), []string{"users_external"}, []string{"(external_id=?)"}},
 	{
 		"displayName eq", where(store.And{eq(store.FieldDisplayName, "user 7"), test("displayName", "", store.OpEq, "user 7")}),
-		[]string{"users_display_name"}, []string{"(display_name_key=?)"},
+		[]string{"users_display_name"},
+		[]string{"(display_name_key=?)"},
 	},
 	{
 		"displayName sw", where(store.And{
@@ -41,23 +43,27 @@ var indexed = []struct {
 	},
 	{
 		"emails eq", where(store.And{eq(store.FieldEmails, "mail7@example.com"), test("emails", "value", store.OpEq, "mail7@example.com")}),
-		[]string{"users_pkey", "users_email", "user_emails_pkey"}, []string{"(id=?)", "p USING INDEX users_email", "user_emails USING PRIMARY KEY (email_key=?)"},
+		[]string{"users_pkey", "users_email", "user_emails_pkey"},
+		[]string{"(id=?)", "p USING INDEX users_email", "user_emails USING PRIMARY KEY (email_key=?)"},
 	},
 	{
 		"emails[type eq and value eq]", where(store.And{eq(store.FieldEmails, "mail7@example.com"), store.Some{
 			Of: store.Attribute{Name: "emails"}, Where: store.And{test("type", "", store.OpEq, "work"), test("value", "", store.OpEq, "mail7@example.com")},
 		}}),
-		[]string{"users_pkey", "users_email", "user_emails_pkey"}, []string{"(id=?)", "p USING INDEX users_email", "user_emails USING PRIMARY KEY (email_key=?)"},
+		[]string{"users_pkey", "users_email", "user_emails_pkey"},
+		[]string{"(id=?)", "p USING INDEX users_email", "user_emails USING PRIMARY KEY (email_key=?)"},
 	},
 	{
 		"userName or emails or externalId", where(store.Or{
 			eq(store.FieldUserName, "user7@example.com"), eq(store.FieldEmails, "user7@example.com"), eq(store.FieldExternalID, "x"),
 		}),
-		[]string{"users_user_name_key", "users_email", "users_external"}, []string{"(user_name_key=?)", "(email_key=?)", "(external_id=?)"},
+		[]string{"users_user_name_key", "users_email", "users_external"},
+		[]string{"(user_name_key=?)", "(email_key=?)", "(external_id=?)"},
 	},
 	{
 		"userName eq and active eq", where(store.And{eq(store.FieldUserName, "user7@example.com"), eq(store.FieldActive, true)}),
-		[]string{"users_user_name_key"}, []string{"(user_name_key=?)"},
+		[]string{"users_user_name_key"},
+		[]string{"(user_name_key=?)"},
 	},
 	{"active eq false", where(eq(store.FieldActive, false)), []string{"users_inactive"}, []string{"users_inactive"}},
 	{"everybody", where(nil), []string{"users_seq_key"}, []string{"SCAN users"}},
@@ -65,11 +71,13 @@ var indexed = []struct {
 	{"by userName", sorted(store.Order{By: store.FieldUserName}, nil), []string{"users_user_name_key"}, []string{"sqlite_autoindex_users"}},
 	{
 		"by userName, later", sorted(store.Order{By: store.FieldUserName}, &store.Position{Key: "user77@example.com", Seq: 78}),
-		[]string{"users_user_name_key"}, []string{"(user_name_key>?)"},
+		[]string{"users_user_name_key"},
+		[]string{"(user_name_key>?)"},
 	},
 	{
 		"by userName, backwards", sorted(store.Order{By: store.FieldUserName, Descending: true}, &store.Position{Key: "user77@example.com", Seq: 78}),
-		[]string{"Backward using users_user_name_key"}, []string{"(user_name_key<?)"},
+		[]string{"Backward using users_user_name_key"},
+		[]string{"(user_name_key<?)"},
 	},
 }
 
@@ -81,7 +89,8 @@ var changedLately = []struct {
 }{
 	{
 		"meta.lastModified gt", where(store.Compare{Field: store.FieldLastModified, Op: store.OpGt, Value: time.Now().Add(time.Hour)}),
-		[]string{"users_updated"}, []string{"(updated_at>?)"},
+		[]string{"users_updated"},
+		[]string{"(updated_at>?)"},
 	},
 }
 

@@ -355,6 +355,8 @@ func documentExprs(f *fixture) {
 		{store.Not{Expr: store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpEq, Value: "boss"}}, "034"},
 		{store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpPr}, "123"},
 		{store.Test{Attribute: store.Attribute{Name: "title", Kind: store.TextExact}, Op: store.OpSw, Value: "B"}, "1"},
+		{store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpGe, Value: "\x00"}, ""},
+		{store.Test{Attribute: store.Attribute{Name: "title"}, Op: store.OpLt, Value: "\xff"}, ""},
 		{store.Test{Attribute: store.Attribute{Name: "emails", Sub: "value"}, Op: store.OpEq, Value: "a@x"}, "124"},
 		{store.Test{Attribute: store.Attribute{Name: "emails", Sub: "primary", Kind: store.Bool}, Op: store.OpEq, Value: true}, "3"},
 		{store.Some{Of: emails, Where: store.And{element("value", "a@x"), element("type", "home")}}, ""},
