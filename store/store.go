@@ -26,6 +26,7 @@ type Store struct {
 	reader
 	sql   *sql.DB
 	watch func(statement string, args []any) // nil for nobody; of what goes past gorm
+	turn  chan struct{}                      // SQLite: held by the one writer
 }
 
 // Tx is a transaction. It is used by one goroutine, inside the function given to Store.InTx.
@@ -84,6 +85,7 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 			return nil, fmt.Errorf("open SQLite: %w", err)
 		}
 		s.d = sqliteDialect
+		s.turn = make(chan struct{}, 1)
 		config.PrepareStmt, config.PrepareStmtMaxSize = true, maxPrepared
 		dialector = liteDialector{s.sql}
 	case "postgres", "postgresql":
@@ -161,7 +163,37 @@ func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
 	return err
 }
 
+// writerTurn waits until no other goroutine writes to SQLite, in the order of coming, and returns what ends the turn.
+// SQLite itself has no order: whoever writes one transaction after the other keeps the rest waiting until they give up,
+// and among these is whoever renews the lease of the run that is writing.
+func (s *Store) writerTurn(ctx context.Context) (end func(), err error) {
+	if s.d.postgres() {
+		return func() {}, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// exec is reader's, in its turn.
+func (s *Store) exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	end, err := s.writerTurn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	return s.reader.exec(ctx, statement, args...)
+}
+
 func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) (err error) {
+	end, err := s.writerTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	if !s.d.postgres() {
 		return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			return f(&Tx{reader: reader{db: tx, d: s.d}})
