@@ -11,6 +11,7 @@ import (
 
 	"github.com/idpsync/idpsync/scim"
 	"github.com/idpsync/idpsync/scim/schema"
+	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/storetest"
 )
 
@@ -18,32 +19,57 @@ import (
 // elsewhere or of another kind, members lost, doubled or wrapped, parts of paths and filters swapped. The same seed does
 // the same.
 func FuzzMutations(f *testing.F) {
-	own := &keyOwner{}
-	e := &stage{endpoint: serve(f, storetest.SQLite(f), func(o *scim.Options) {
-		o.Auth, o.Extensions = own, []schema.Schema{extension()}
-	})}
-	words := newVocabulary(slices.Concat(handSeeds(), conversationSeeds(f)))
+	m := newMutations(f, storetest.SQLite(f))
 	for seed := range uint64(40) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		e.t = t
-		m := &mutator{rand.New(rand.NewPCG(seed, 0)), words}
-		for range 20 {
-			ids := e.set()
-			own.user = e.user
-			e.log.Reset()
-			method, target, headers, body := m.request()
-			req := offTheWire(method, ids.Replace(target), ids.Replace(headers), ids.Replace(body))
-			if req == nil {
-				continue
-			}
-			e.putBack(req, e.any(req.WithContext(t.Context())))
-			if t.Failed() {
-				return
-			}
+		m.t = t
+		m.send(seed)
+	})
+}
+
+// The same on each database, with the same requests each time.
+func TestMutations(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		m := newMutations(t, s)
+		for seed := range uint64(60) {
+			m.send(seed)
 		}
 	})
+}
+
+// mutations is an endpoint for changed requests.
+type mutations struct {
+	*stage
+	owner *keyOwner
+	words *vocabulary
+}
+
+func newMutations(t testing.TB, s *store.Store) *mutations {
+	owner := &keyOwner{}
+	e := serve(t, s, func(o *scim.Options) { o.Auth, o.Extensions = owner, []schema.Schema{extension()} })
+	return &mutations{&stage{endpoint: e}, owner, newVocabulary(slices.Concat(handSeeds(), conversationSeeds(t)))}
+}
+
+func (m *mutations) send(seed uint64) {
+	m.t.Helper()
+	mutator := &mutator{rand.New(rand.NewPCG(seed, 0)), m.words}
+	for range 20 {
+		ids := m.set()
+		m.owner.user = m.user
+		m.log.Reset()
+		method, target, headers, body := mutator.request()
+		req := offTheWire(method, ids.Replace(target), ids.Replace(headers), ids.Replace(body))
+		if req == nil {
+			continue
+		}
+		m.putBack(req, m.any(req.WithContext(m.t.Context())))
+		if m.t.Failed() {
+			return
+		}
+	}
 }
 
 // vocabulary is what requests are made of.
