@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os/exec"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ import (
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
 	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/scim"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 	"github.com/idpsync/idpsync/store/storetest/pgtest"
@@ -32,42 +35,48 @@ import (
 // rounds is how often two things are measured in turn; their medians are reported.
 const rounds = 5
 
-// BenchmarkPushRead measures the reads that identity providers do most against the whole program, over HTTP with a real
-// key, beside pgbench's prepared select of one row on the same server: with one client, and with eight at once.
-// "of-pgbench" is the program's requests a second over pgbench's transactions a second.
+// BenchmarkPushRead measures the reads that identity providers do most, with a real key, beside pgbench's prepared select
+// of one row on the same server: through the whole handler in this process, and over HTTP; with one client, and with eight
+// at once. "of-pgbench" is requests a second over pgbench's transactions a second.
 func BenchmarkPushRead(b *testing.B) {
 	pgbench, err := pgtest.Program("pgbench")
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(200)) // as the program does
 	p := startPush(b, pgtest.DSN(b))
 	p.run(b, pgbench, "-i", "-q", "-s", "1")
-	alone := map[string]float64{} // requests a second with few users
+	few := map[string]float64{} // requests a second with few users
 	for _, n := range []int{1_000, 100_000} {
 		p.fill(b, n)
 		for _, read := range []struct{ name, target string }{
 			{"get", "/Users/" + p.ids[n/2]},
 			{"filter", "/Users?filter=" + url.QueryEscape(fmt.Sprintf(`userName eq "USER%d@x.example"`, n/2))},
 		} {
-			for _, clients := range []int{1, 8} {
-				b.Run(fmt.Sprintf("%s/users=%d/clients=%d", read.name, n, clients), func(b *testing.B) {
-					var ours, theirs []float64
-					for range rounds {
-						theirs = append(theirs, p.pgbench(b, pgbench, clients))
-						ours = append(ours, p.load(b, read.target, clients))
-					}
-					mine := median(ours)
-					b.ReportMetric(0, "ns/op")
-					b.ReportMetric(mine, "req/s")
-					b.ReportMetric(median(theirs), "pgbench-tx/s")
-					b.ReportMetric(mine/median(theirs), "of-pgbench")
-					key := fmt.Sprint(read.name, clients)
-					if before, ok := alone[key]; ok {
-						b.ReportMetric(before/mine, "x-of-1000-users")
-					} else {
-						alone[key] = mine
-					}
-				})
+			for _, way := range []struct {
+				name   string
+				client func(target string, until time.Time) (int, error)
+			}{{"handler", p.caller}, {"http", p.client}} {
+				for _, clients := range []int{1, 8} {
+					name := fmt.Sprintf("%s/%s/clients=%d", read.name, way.name, clients)
+					b.Run(fmt.Sprintf("%s/users=%d", name, n), func(b *testing.B) {
+						var ours, theirs []float64
+						for range rounds {
+							theirs = append(theirs, p.pgbench(b, pgbench, clients))
+							ours = append(ours, load(b, clients, func(until time.Time) (int, error) { return way.client(read.target, until) }))
+						}
+						rate := median(ours)
+						b.ReportMetric(0, "ns/op")
+						b.ReportMetric(rate, "req/s")
+						b.ReportMetric(median(theirs), "pgbench-tx/s")
+						b.ReportMetric(rate/median(theirs), "of-pgbench")
+						if before, ok := few[name]; ok {
+							b.ReportMetric(before/rate, "x-of-1000-users")
+						} else {
+							few[name] = rate
+						}
+					})
+				}
 			}
 		}
 	}
@@ -83,6 +92,7 @@ type push struct {
 	dsn, key string
 	url      *url.URL
 	app      *app.App
+	handler  http.Handler
 	ids      []string
 }
 
@@ -105,6 +115,13 @@ func startPush(b *testing.B, dsn string) *push {
 	key := apikey.Generate()
 	p.key = key.Reveal()
 	err = p.app.Applier.CreateKey(b.Context(), by, store.Key{ID: key.ID(), UserID: admin.ID, Name: "bench", Source: "scim:bench", Hash: key.Hash(), Created: time.Now()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.handler, err = scim.New(scim.Options{
+		Store: p.app.Store, Applier: p.app.Applier, Auth: apikey.NewAuthenticator(p.app.Store, p.app.Logger, nil),
+		BaseURL: "https://idpsync.example", RequestsPerMinute: 1_000_000_000,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -179,9 +196,9 @@ func (p *push) pgbench(b *testing.B, program string, clients int) float64 {
 	return rate
 }
 
-// load sends a request for a second over as many connections as there are clients, each waiting for its answer before
-// the next, and returns the requests a second. The client is lean, as pgbench is.
-func (p *push) load(b *testing.B, target string, clients int) float64 {
+// load lets clients work for a second, each waiting for an answer before it asks again, and returns the requests a
+// second.
+func load(b *testing.B, clients int, client func(until time.Time) (int, error)) float64 {
 	b.Helper()
 	var (
 		group sync.WaitGroup
@@ -192,7 +209,7 @@ func (p *push) load(b *testing.B, target string, clients int) float64 {
 	began := time.Now()
 	for range clients {
 		group.Go(func() {
-			n, err := p.client(target, began.Add(time.Second))
+			n, err := client(began.Add(time.Second))
 			mu.Lock()
 			defer mu.Unlock()
 			total += n
@@ -206,6 +223,21 @@ func (p *push) load(b *testing.B, target string, clients int) float64 {
 	return float64(total) / time.Since(began).Seconds()
 }
 
+// caller calls the handler, without a network.
+func (p *push) caller(target string, until time.Time) (n int, err error) {
+	request := httptest.NewRequest(http.MethodGet, "/scim/v2"+target, nil)
+	request.Header.Set("Authorization", "Bearer "+p.key)
+	for ; time.Now().Before(until); n++ {
+		answer := httptest.NewRecorder()
+		p.handler.ServeHTTP(answer, request.Clone(context.Background()))
+		if answer.Code != http.StatusOK || answer.Body.Len() < 500 {
+			return n, fmt.Errorf("answer %d of %d bytes holds no user", answer.Code, answer.Body.Len())
+		}
+	}
+	return n, nil
+}
+
+// client asks over one connection. It is lean, as pgbench is.
 func (p *push) client(target string, until time.Time) (n int, err error) {
 	conn, err := net.Dial("tcp", p.url.Host)
 	if err != nil {
