@@ -31,6 +31,17 @@ type Page struct {
 	Members  []identity.MemberRecord
 	Resume   string // opaque; Full started with it goes on after this page; "" where the connector cannot
 	Complete bool
+
+	// Checkpoint is where Changes goes on next time. It stands on the last page of a pull only, and only where every
+	// phase was complete; "" where the connector has none.
+	Checkpoint string
+
+	// Unscoped, of a page of Changes: whether the people stated are in scope was not looked at. Of those who are held it
+	// does not matter; all others have to be read by id, with User, before they are let in.
+	Unscoped bool
+	// Doubtful, of a page of Changes, are people by immutable id of whom something changed that only reading them by id
+	// can tell: they were deleted, say, or lost the application.
+	Doubtful []string
 }
 
 // Connector reads one identity provider. Its methods obey ctx and are safe for concurrent use. A sequence ends after
@@ -40,12 +51,19 @@ type Connector interface {
 	Check(ctx context.Context) (Report, error)
 	// Full yields every record, group and membership in scope, page by page.
 	Full(ctx context.Context, resume string) iter.Seq2[Page, error]
-	// Changes yields what changed since the checkpoint; ErrResync means that only a full pull will do.
+	// Changes yields what changed since the checkpoint, and maybe more; ErrResync, before any page, means that only a full
+	// pull will do. What it does not state did not change: nothing is gone because Changes is silent about it.
+	//
+	// A record may state a part: attributes that it lacks, an empty UserName and an empty Status are as they were. Groups
+	// that changed are stated, or said to be Gone; of the members either the whole list is stated, to its Last part, or,
+	// with Delta, who came and who left. A group of which nobody knows has to be read with Group. Someone who lost the last
+	// group in scope has to be read with User.
 	Changes(ctx context.Context, checkpoint string) iter.Seq2[Page, error]
 	// User reads one person again, by immutable id or userName. ErrNotFound is positive evidence of absence from the
 	// source or from the connector's scope.
 	User(ctx context.Context, id string) (identity.Record, error)
-	// Group yields one group with its members.
+	// Group yields one group with its members, by immutable id or display name. ErrNotFound is positive evidence of
+	// absence from the source or from the connector's scope.
 	Group(ctx context.Context, id string) iter.Seq2[Page, error]
 	// Requests returns the number of requests sent since the connector was made.
 	Requests() int64

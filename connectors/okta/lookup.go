@@ -116,12 +116,12 @@ func (c *Connector) requireMembership(ctx context.Context, id string) error {
 
 // inScope tells whether the group is in scope; assigned is what groupsOfApp returned.
 func (c *Connector) inScope(g *identity.GroupRecord, assigned map[string]bool) bool {
-	return c.scope.includes(g) && (assigned == nil || assigned[g.SourceID])
+	return c.scope.Includes(g) && (assigned == nil || assigned[g.SourceID])
 }
 
 // groupsOfApp returns the ids of the groups assigned to the application, or nil where they do not limit the scope.
 func (c *Connector) groupsOfApp(ctx context.Context, fresh bool) (map[string]bool, error) {
-	if c.appID == "" || len(c.scope.include) > 0 {
+	if c.appID == "" || c.scope.Selects() {
 		return nil, nil
 	}
 	c.assigned.mu.Lock()

@@ -81,7 +81,7 @@ type Connector struct {
 	base         *url.URL
 	client       *sdk.Client
 	transport    *connectors.Transport
-	scope        *scope
+	scope        *connectors.Scope
 	appID        string
 	requireGroup bool
 	pages        PageSizes
@@ -113,7 +113,7 @@ func newConnector(o Options) (*Connector, error) {
 	if o.AppID != "" && !validID(o.AppID) {
 		return nil, fmt.Errorf("app id %q: want letters and digits, such as 0oa1gjh63g214q0Hq0g4", o.AppID)
 	}
-	scope, err := newScope(o.GroupsInclude, o.GroupsExclude)
+	scope, err := connectors.NewScope(o.GroupsInclude, o.GroupsExclude)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func newConnector(o Options) (*Connector, error) {
 	}
 	c := &Connector{
 		name: cmp.Or(o.Name, "okta"), base: base, client: client, transport: transport, scope: scope, appID: o.AppID,
-		requireGroup: o.AppID != "" || scope.narrow(), pages: o.PageSizes.orDefaults(),
+		requireGroup: o.AppID != "" || scope.Narrow(), pages: o.PageSizes.orDefaults(),
 		parallel: max(cmp.Or(o.Parallel, DefaultParallel), 1), logger: o.Logger, now: o.Now,
 	}
 	if o.RequireGroup != nil {

@@ -28,7 +28,8 @@ type Stated struct {
 	Value any
 }
 
-// Record is a person as a source states it.
+// Record is a person as a source states it. One that states a change may be a part: what is empty, or missing among
+// the attributes, is as it was.
 type Record struct {
 	SourceID   string // immutable id at the source; never empty
 	UserName   string
@@ -44,16 +45,21 @@ type GroupRecord struct {
 	SourceID    string
 	DisplayName string
 	ExternalID  string
+	Gone        bool // says that it was deleted or left the scope; nothing else is stated then
 	ReadAt      time.Time
 }
 
 // MemberRecord is a part of one group's direct and flattened membership: users by immutable id. Several parts of one
 // group may come one after the other or interleaved with other groups' parts; Last marks the part after which the
 // group was listed to its end.
+//
+// With Delta the record states a change instead: UserIDs came, Removed left, all others are as they were.
 type MemberRecord struct {
 	GroupID string
 	UserIDs []string
+	Removed []string // with Delta only
 	Last    bool
+	Delta   bool
 }
 
 // Fingerprint is a 128-bit digest of everything that a record states.

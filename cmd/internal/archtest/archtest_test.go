@@ -76,7 +76,7 @@ var dependencies = []dependency{
 	{"github.com/pressly/goose/v3", "store", false, "migrations are the store's"},
 	{"github.com/jackc/pgx/v5", "store store/storetest/...", true, "the dialects are one code path to everybody else; tests may look into a database"},
 	{"github.com/okta/okta-sdk-golang/v2", "connectors/okta", false, "it can turn a bad answer into nobody: one package knows how to keep it from that"},
-	{"github.com/gobwas/glob", "configs connectors/okta", false, "scopes are matched by the connector, and checked by the configuration"},
+	{"github.com/gobwas/glob", "configs connectors", false, "scopes are matched by the connector, and checked by the configuration"},
 	{"github.com/goccy/go-yaml", "configs", false, "nothing else is YAML"},
 	{"github.com/goccy/go-json", "connectors connectors/okta", false, "the pull path only: it matches names otherwise than the push endpoint needs"},
 	{"github.com/robfig/cron/v3", "configs reconcile", false, "one scheduler"},

@@ -1,4 +1,4 @@
-package okta
+package connectors
 
 import (
 	"fmt"
@@ -8,8 +8,9 @@ import (
 	"github.com/idpsync/idpsync/store/identity"
 )
 
-// scope tells which groups the globs let in.
-type scope struct {
+// Scope tells which groups the globs of a configuration let in. The zero value lets all in. It is safe for concurrent
+// use.
+type Scope struct {
 	include, exclude []pattern
 }
 
@@ -20,8 +21,10 @@ type pattern struct {
 	name, id *glob.Pattern
 }
 
-func newScope(include, exclude []string) (*scope, error) {
-	var s scope
+// NewScope compiles globs over display names, without case, and over ids: what include matches, everything where it is
+// empty, without what exclude matches.
+func NewScope(include, exclude []string) (*Scope, error) {
+	var s Scope
 	var err error
 	if s.include, err = compile(include); err != nil {
 		return nil, fmt.Errorf("groups to include: %w", err)
@@ -50,11 +53,14 @@ func compile(globs []string) ([]pattern, error) {
 	return patterns, nil
 }
 
-// narrow tells whether any glob is set.
-func (s *scope) narrow() bool { return len(s.include)+len(s.exclude) > 0 }
+// Narrow tells whether any glob is set.
+func (s *Scope) Narrow() bool { return len(s.include)+len(s.exclude) > 0 }
 
-// includes tells whether the globs let the group in; what no glob speaks of is in.
-func (s *scope) includes(g *identity.GroupRecord) bool {
+// Selects tells whether any group is named to be let in.
+func (s *Scope) Selects() bool { return len(s.include) > 0 }
+
+// Includes tells whether the globs let the group in; what no glob speaks of is in.
+func (s *Scope) Includes(g *identity.GroupRecord) bool {
 	return (len(s.include) == 0 || matches(s.include, g)) && !matches(s.exclude, g)
 }
 
