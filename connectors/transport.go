@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +57,7 @@ type Transport struct {
 	options TransportOptions
 	pacer   *pacer
 	counts  counts
+	skew    atomic.Int64 // of the provider's clock against ours, in nanoseconds
 }
 
 // NewTransport returns a Transport.
@@ -168,6 +170,12 @@ func (t *Transport) Requests() int64 { return t.counts.total() }
 // Counts returns the number of requests sent by endpoint and status; status 0 stands for no answer.
 func (t *Transport) Counts() map[RequestKey]int64 { return t.counts.snapshot() }
 
+// ServerTime returns the time by the provider's clock, to the second, as the Date of its latest answer tells; before there
+// was one, by ours.
+func (t *Transport) ServerTime() time.Time {
+	return t.options.Now().Add(time.Duration(t.skew.Load()))
+}
+
 // verdict is what one try came to.
 type verdict struct {
 	err       error
@@ -256,6 +264,9 @@ func (t *Transport) try(req *http.Request, call *Call) (*http.Response, verdict)
 	defer resp.Body.Close()
 	t.counts.add(call.Endpoint, resp.StatusCode)
 	t.pacer.done(call.Endpoint, resp.Header)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		t.skew.Store(int64(date.Sub(t.options.Now())))
+	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, t.refused(ctx, req, call, resp)
 	}

@@ -206,6 +206,13 @@ type group struct {
 	Profile struct {
 		Name string `json:"name"`
 	} `json:"profile"`
+	LastMembershipUpdated string `json:"lastMembershipUpdated"`
+}
+
+// joinedSince tells whether the group's membership changed after the given time, or may have.
+func (g *group) joinedSince(since time.Time) bool {
+	at, err := time.Parse(time.RFC3339, g.LastMembershipUpdated)
+	return err != nil || at.After(since)
 }
 
 func (g *group) record(readAt time.Time) (identity.GroupRecord, error) {
@@ -220,17 +227,24 @@ func (g *group) record(readAt time.Time) (identity.GroupRecord, error) {
 
 // decodeGroups reads a list of group objects.
 func decodeGroups(body []byte, readAt time.Time) ([]identity.GroupRecord, error) {
+	out, _, err := decodeChanged(body, readAt, time.Time{})
+	return out, err
+}
+
+// decodeChanged reads a list of group objects; joined tells of each whether its membership changed since the given time.
+func decodeChanged(body []byte, readAt, since time.Time) (records []identity.GroupRecord, joined []bool, err error) {
 	groups, err := decode[[]group](body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([]identity.GroupRecord, len(groups))
+	records, joined = make([]identity.GroupRecord, len(groups)), make([]bool, len(groups))
 	for i := range groups {
-		if out[i], err = groups[i].record(readAt); err != nil {
-			return nil, err
+		if records[i], err = groups[i].record(readAt); err != nil {
+			return nil, nil, err
 		}
+		joined[i] = groups[i].joinedSince(since)
 	}
-	return out, nil
+	return records, joined, nil
 }
 
 // decodeGroup reads one group object.

@@ -2,6 +2,10 @@ package okta
 
 import "github.com/idpsync/idpsync/store/identity"
 
+// mappingVersion changes whenever records state the same person otherwise than before: checkpoints of an older mapping
+// are not continued.
+const mappingVersion = 1
+
 // Attributes of an Okta profile by their place in records. A record states all of them, always in this order: an
 // Okta user object is whole, so what it lacks or has as null is cleared.
 const (

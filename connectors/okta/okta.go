@@ -24,7 +24,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -73,6 +72,7 @@ type PageSizes struct {
 	Members   int // default 1000
 	AppUsers  int // default 500
 	AppGroups int // default 200
+	Events    int // default 1000
 }
 
 // Connector pulls one Okta organization. It is safe for concurrent use.
@@ -88,6 +88,7 @@ type Connector struct {
 	parallel     int
 	logger       *slog.Logger
 	now          func() time.Time
+	scopeHash    string
 	assigned     assignedGroups
 }
 
@@ -150,6 +151,7 @@ func newConnector(o Options) (*Connector, error) {
 	if o.RequireGroup != nil {
 		c.requireGroup = *o.RequireGroup
 	}
+	c.scopeHash = connectors.ScopeHash(base.String(), o.AppID, append([]string{}, o.GroupsInclude...), append([]string{}, o.GroupsExclude...), c.requireGroup, mappingVersion)
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}
@@ -213,6 +215,7 @@ func (p PageSizes) orDefaults() PageSizes {
 		Members:   cmp.Or(p.Members, 1000),
 		AppUsers:  cmp.Or(p.AppUsers, 500),
 		AppGroups: cmp.Or(p.AppGroups, 200),
+		Events:    cmp.Or(p.Events, 1000),
 	}
 }
 
@@ -224,10 +227,3 @@ func (c *Connector) Requests() int64 { return c.transport.Requests() }
 
 // Counts returns the number of requests sent by endpoint and status, for metrics.
 func (c *Connector) Counts() map[connectors.RequestKey]int64 { return c.transport.Counts() }
-
-// Changes yields ErrResync: the connector holds no checkpoint that it can continue, so only a full pull will do.
-func (c *Connector) Changes(context.Context, string) iter.Seq2[connectors.Page, error] {
-	return func(yield func(connectors.Page, error) bool) {
-		yield(connectors.Page{}, connectors.ErrResync)
-	}
-}

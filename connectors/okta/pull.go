@@ -24,37 +24,47 @@ const (
 
 // Full yields every record, group and membership in scope. It cannot be resumed: it begins anew, whatever resume
 // says. Each phase that is proven complete ends with a page without content at the end of the pull, because the
-// phases are held against each other first. Where several phases are incomplete, the one error yielded is the first
+// phases are held against each other first; the last of them carries the checkpoint for Changes. Where several phases are incomplete, the one error yielded is the first
 // phase's *connectors.IncompleteError, and wraps the others'.
 func (c *Connector) Full(ctx context.Context, _ string) iter.Seq2[connectors.Page, error] {
 	return func(yield func(connectors.Page, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		p := &pull{Connector: c, out: make(chan connectors.Page, 2), roster: newRoster(), failed: map[connectors.Phase]error{}, doubts: map[connectors.Phase]end{}}
-		var result error
-		go func() {
-			defer close(p.out)
-			result = p.run(ctx)
-		}()
-		for page := range p.out {
-			if !yield(page, nil) {
-				cancel()
-				for range p.out { // until the pull has wound up
-				}
-				return
-			}
-		}
-		if result != nil {
-			yield(connectors.Page{}, result)
-		}
+		p := newPull(c)
+		p.stream(ctx, yield, p.run)
 	}
 }
 
-// pull is one full pull under way.
+func newPull(c *Connector) *pull {
+	return &pull{Connector: c, out: make(chan connectors.Page, 2), roster: newRoster(), failed: map[connectors.Phase]error{}, doubts: map[connectors.Phase]end{}}
+}
+
+// stream yields the pages that run sends, and then its error.
+func (p *pull) stream(ctx context.Context, yield func(connectors.Page, error) bool, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, startKey{}, &p.start))
+	defer cancel()
+	var result error
+	go func() {
+		defer close(p.out)
+		result = run(ctx)
+	}()
+	for page := range p.out {
+		if !yield(page, nil) {
+			cancel()
+			for range p.out { // until the pull has wound up
+			}
+			return
+		}
+	}
+	if result != nil {
+		yield(connectors.Page{}, result)
+	}
+}
+
+// pull is one pull under way.
 type pull struct {
 	*Connector
 	out    chan connectors.Page
 	roster *roster
+	start  start
 
 	mu      sync.Mutex
 	failed  map[connectors.Phase]error // first cause of each incomplete phase
@@ -387,13 +397,23 @@ func (p *pull) finish(ctx context.Context) error {
 	if missing := p.failed[connectors.PhaseMembers]; p.requireGroup && missing != nil && p.failed[connectors.PhaseUsers] == nil {
 		p.failed[connectors.PhaseUsers] = fmt.Errorf("users in scope are the members of groups: %w", missing)
 	}
-	for _, phase := range phases {
-		if p.failed[phase] == nil {
-			if err := p.send(ctx, connectors.Page{Phase: phase, Complete: true}); err != nil {
-				return err
-			}
+	for i, phase := range phases {
+		if p.failed[phase] != nil {
+			continue
+		}
+		page := connectors.Page{Phase: phase, Complete: true}
+		if i == len(phases)-1 && len(p.failed) == 0 {
+			page.Checkpoint = p.checkpoint()
+		}
+		if err := p.send(ctx, page); err != nil {
+			return err
 		}
 	}
+	return p.incomplete()
+}
+
+// incomplete returns why phases are not complete, nil where all are.
+func (p *pull) incomplete() error {
 	var result error
 	for i := len(phases) - 1; i >= 0; i-- {
 		if cause := p.failed[phases[i]]; cause != nil {

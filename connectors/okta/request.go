@@ -25,6 +25,7 @@ const (
 	endpointAppUsers  = "GET /api/v1/apps/{id}/users"
 	endpointAppUser   = "GET /api/v1/apps/{id}/users/{id}"
 	endpointAppGroups = "GET /api/v1/apps/{id}/groups"
+	endpointLogs      = "GET /api/v1/logs"
 )
 
 // Okta's code for a thing that does not exist, and the kind that its message names when it is the application.
@@ -43,6 +44,9 @@ func (c *Connector) get(ctx context.Context, call connectors.Call, path string) 
 	}
 	if _, err := executor.Do(connectors.WithCall(ctx, &call), req, nil); err != nil {
 		return nil, connectors.Cause(err)
+	}
+	if start, ok := ctx.Value(startKey{}).(*start); ok {
+		start.note(call.Answer.Header)
 	}
 	return &call.Answer, nil
 }

@@ -51,6 +51,7 @@ const (
 	DuplicateItem      FaultKind = "an item twice between pages"         //
 	MissingItem        FaultKind = "an item missing between pages"       //
 	WrongClock         FaultKind = "server clock a day behind"           //
+	NoDate             FaultKind = "no Date"                             //
 	Gzipped            FaultKind = "body said to be gzip and is not"     //
 	WrongType          FaultKind = "JSON declared as text/plain"         //
 	Garbled            FaultKind = "malformed JSON inside a whole array" //
@@ -200,6 +201,8 @@ func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
 				h[limitReset] = []string{strconv.FormatInt(at-24*3600, 10)}
 			}
 		}
+	case NoDate:
+		h["Date"] = nil
 	case Gzipped:
 		h.Set("Content-Encoding", "gzip")
 	case WrongType:

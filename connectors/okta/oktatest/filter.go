@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// property reads one attribute of an object for a filter: a string or a time.Time.
+// property reads one attribute of an object for a filter: a string, several, or a time.Time.
 type property[T any] func(T) any
 
 // properties finds an attribute by name, nil where the parameter does not know it.
@@ -180,17 +180,24 @@ func (p *filterParser[T]) comparison() (func(T) bool, error) {
 		case time.Time:
 			return timeErr == nil && holds(op, actual.Compare(at))
 		case string:
-			actual, want := strings.ToLower(actual), strings.ToLower(value)
-			switch op {
-			case "sw":
-				return strings.HasPrefix(actual, want)
-			case "co":
-				return strings.Contains(actual, want)
-			}
-			return holds(op, strings.Compare(actual, want))
+			return reads(op, actual, value)
+		case []string:
+			return slices.ContainsFunc(actual, func(s string) bool { return reads(op, s, value) })
 		}
 		return false
 	}, nil
+}
+
+// reads compares text without case.
+func reads(op, actual, want string) bool {
+	actual, want = strings.ToLower(actual), strings.ToLower(want)
+	switch op {
+	case "sw":
+		return strings.HasPrefix(actual, want)
+	case "co":
+		return strings.Contains(actual, want)
+	}
+	return holds(op, strings.Compare(actual, want))
 }
 
 func holds(op string, order int) bool {

@@ -3,8 +3,8 @@ package oktatest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -12,6 +12,7 @@ import (
 type event struct {
 	serial    int
 	published time.Time
+	stored    time.Time // published, or later: see Tenant.LogDelay
 	kind      string
 	targets   []target
 }
@@ -21,7 +22,10 @@ type target struct{ id, kind, name string }
 func (u *user) target() target  { return target{u.id, "User", u.profile.text("login")} }
 func (g *group) target() target { return target{g.id, "UserGroup", g.name} }
 func (a *app) target() target   { return target{a.id, "AppInstance", a.label} }
-func (e event) cursor() string  { return fmt.Sprintf("%d_%d", e.published.UnixMilli(), e.serial) }
+func (a *app) user(u *user) target {
+	return target{"0ua" + u.id[3:], "AppUser", u.profile.text("login")}
+}
+func (e event) cursor() string { return fmt.Sprintf("%d_%d", e.published.UnixMilli(), e.serial) }
 func (e event) outcome() []byte {
 	return []byte(`,"severity":"INFO","outcome":{"result":"SUCCESS","reason":null}`)
 }
@@ -29,7 +33,14 @@ func (t *Tenant) nextEvent() int { return len(t.events) + 1 }
 
 // record writes an entry under the tenant's lock.
 func (t *Tenant) record(kind string, targets ...target) {
-	t.events = append(t.events, event{serial: t.nextEvent(), published: t.now(), kind: kind, targets: targets})
+	now := t.now()
+	t.events = append(t.events, event{serial: t.nextEvent(), published: now, stored: now.Add(t.LogDelay), kind: kind, targets: targets})
+}
+
+// ForgetEvents empties the system log, as after 90 days in which nothing happened.
+func (t *Tenant) ForgetEvents() {
+	defer t.lock()()
+	t.events = nil
 }
 
 func (e event) append(b []byte) []byte {
@@ -55,18 +66,20 @@ var eventFilterable = properties[event]{ops: []string{"eq", "gt", "ge", "lt", "l
 		return func(e event) any { return e.kind }
 	case "published":
 		return func(e event) any { return e.published }
-	case "target.id":
+	case "target.id": // of any target
 		return func(e event) any {
-			if len(e.targets) > 0 {
-				return e.targets[0].id
+			ids := make([]string, len(e.targets))
+			for i, t := range e.targets {
+				ids[i] = t.id
 			}
-			return ""
+			return ids
 		}
 	}
 	return nil
 }}
 
-// listLogs answers the system log in ascending order. A request without `until` polls: there is always a next link.
+// listLogs answers the system log in ascending order. A request without `until` polls: it goes by when events were stored,
+// and there is always a next link. One with `until` is bounded, and goes by when they were published.
 func (t *Tenant) listLogs(r *request) answer {
 	limit := 100
 	if s := r.query.Get("limit"); s != "" {
@@ -94,33 +107,50 @@ func (t *Tenant) listLogs(r *request) answer {
 			*at = parsed
 		}
 	}
-	after := 0
-	if _, serial, ok := strings.Cut(r.query.Get("after"), "_"); ok {
-		after, _ = strconv.Atoi(serial)
+	chosen, last, more := t.choice(r.query.Get("after"), since, until, limit, match)
+	if r.fault != nil {
+		chosen = drift(r.fault.Kind, chosen)
 	}
 	body := []byte{'['}
-	n, more, last := 0, false, r.query.Get("after")
-	for _, e := range t.events[min(after, len(t.events)):] {
-		if e.published.Before(since) || !until.IsZero() && !e.published.Before(until) || !match(e) {
-			continue
-		}
-		if more = n == limit; more {
-			break
-		}
-		if n > 0 {
+	for i, e := range chosen {
+		if i > 0 {
 			body = append(body, ',')
 		}
 		body = e.append(body)
-		last = e.cursor()
-		n++
 	}
-	a := answer{status: http.StatusOK, body: append(body, ']')}
 	if until.IsZero() && last == "" {
 		last = fmt.Sprintf("%d_%d", t.now().UnixMilli(), len(t.events))
 	}
 	if !until.IsZero() && !more {
 		last = ""
 	}
+	a := answer{status: http.StatusOK, body: append(body, ']')}
 	a.self, a.next = r.links(limit, last)
 	return a
+}
+
+// choice returns the events of one page, the cursor after them, and whether there are more.
+func (t *Tenant) choice(after string, since, until time.Time, limit int, match func(event) bool) (chosen []event, last string, more bool) {
+	events, now := t.events, t.now()
+	if until.IsZero() {
+		events = slices.Clone(events)
+		slices.SortStableFunc(events, func(x, y event) int { return x.stored.Compare(y.stored) })
+	}
+	begun := after == ""
+	last = after
+	for _, e := range events {
+		switch {
+		case !begun:
+			begun = e.cursor() == after
+			continue
+		case e.stored.After(now) || !match(e):
+			continue
+		case until.IsZero() && e.stored.Before(since), !until.IsZero() && (e.published.Before(since) || !e.published.Before(until)):
+			continue
+		case len(chosen) == limit:
+			return chosen, last, true
+		}
+		chosen, last = append(chosen, e), e.cursor()
+	}
+	return chosen, last, false
 }

@@ -25,6 +25,7 @@ type Tenant struct {
 	EnforceLimits bool             // answer 429 beyond Limits; otherwise the headers promise plenty
 	Limits        map[string]int   // requests a minute by bucket (see Buckets); default the recorded ones
 	SearchLag     time.Duration    // how long `search` does not see a change
+	LogDelay      time.Duration    // how long after it happened an event is stored in the system log
 	Now           func() time.Time // default time.Now
 
 	mu      sync.RWMutex
@@ -206,6 +207,11 @@ func (t *Tenant) UpdateUser(id string, profile map[string]any) {
 			}
 			delete(t.logins, before)
 			t.logins[after] = u
+			for _, a := range t.apps {
+				if own := a.users[id]; own == nil && a.byGroup(id) || own != nil && own.userName == "" {
+					t.record("application.user_membership.change_username", a.user(u), a.target(), u.target())
+				}
+			}
 		}
 	})
 	t.record("user.account.update_profile", t.user(id).target())
@@ -304,10 +310,12 @@ func (t *Tenant) DeleteGroup(id string) {
 	defer t.lock()()
 	g := t.group(id)
 	t.groups = slices.DeleteFunc(t.groups, func(other *group) bool { return other == g })
-	for _, a := range t.apps {
-		a.groups = slices.DeleteFunc(a.groups, func(other *group) bool { return other == g })
-	}
 	t.record("group.lifecycle.delete", g.target())
+	for _, a := range t.apps {
+		if slices.Contains(a.groups, g) {
+			t.release(a, g)
+		}
+	}
 }
 
 // AddMember makes a user a member of a group.
@@ -315,9 +323,13 @@ func (t *Tenant) AddMember(groupID, userID string) {
 	defer t.lock()()
 	g, u := t.group(groupID), t.user(userID)
 	if i, in := g.find(userID); !in {
+		before := t.through(g, u)
 		g.members = slices.Insert(g.members, i, u)
 		g.lastMembershipUpdated = t.now()
 		t.record("group.user_membership.add", u.target(), g.target())
+		for _, a := range before {
+			t.record("application.user_membership.add", a.user(u), a.target(), u.target())
+		}
 	}
 }
 
@@ -329,6 +341,9 @@ func (t *Tenant) RemoveMember(groupID, userID string) {
 		g.members = slices.Delete(g.members, i, i+1)
 		g.lastMembershipUpdated = t.now()
 		t.record("group.user_membership.remove", u.target(), g.target())
+		for _, a := range t.through(g, u) {
+			t.record("application.user_membership.remove", a.user(u), a.target(), u.target())
+		}
 	}
 }
 
@@ -351,8 +366,12 @@ func (t *Tenant) DeleteApp(id string) {
 func (t *Tenant) AssignUser(appID, userID, userName string) {
 	defer t.lock()()
 	a, u := t.app(appID), t.user(userID)
+	kind := "application.user_membership.add"
+	if a.users[userID] != nil || a.byGroup(userID) {
+		kind = "application.user_membership.change_username"
+	}
 	a.users[userID] = &assignment{user: u, scope: "USER", userName: userName, at: t.now()}
-	t.record("application.user_membership.add", u.target(), a.target())
+	t.record(kind, a.user(u), a.target(), u.target())
 }
 
 // UnassignUser takes a user's own assignment to an application away.
@@ -360,24 +379,58 @@ func (t *Tenant) UnassignUser(appID, userID string) {
 	defer t.lock()()
 	a, u := t.app(appID), t.user(userID)
 	delete(a.users, userID)
-	t.record("application.user_membership.remove", u.target(), a.target())
+	t.record("application.user_membership.remove", a.user(u), a.target(), u.target())
 }
 
 // AssignGroup assigns a group, and so its members, to an application.
 func (t *Tenant) AssignGroup(appID, groupID string) {
 	defer t.lock()()
 	a, g := t.app(appID), t.group(groupID)
-	if !slices.Contains(a.groups, g) {
-		a.groups = append(a.groups, g)
-		slices.SortFunc(a.groups, func(x, y *group) int { return strings.Compare(x.id, y.id) })
+	if slices.Contains(a.groups, g) {
+		return
 	}
+	t.record("group.application_assignment.add", g.target(), a.target())
+	for _, u := range g.members {
+		if a.users[u.id] == nil && !a.byGroup(u.id) {
+			t.record("application.user_membership.add", a.user(u), a.target(), u.target())
+		}
+	}
+	a.groups = append(a.groups, g)
+	slices.SortFunc(a.groups, func(x, y *group) int { return strings.Compare(x.id, y.id) })
 }
 
 // UnassignGroup takes a group's assignment to an application away.
 func (t *Tenant) UnassignGroup(appID, groupID string) {
 	defer t.lock()()
-	a, g := t.app(appID), t.group(groupID)
+	t.release(t.app(appID), t.group(groupID))
+}
+
+// release takes the group from the application, and the people whom nothing else leads there.
+func (t *Tenant) release(a *app, g *group) {
 	a.groups = slices.DeleteFunc(a.groups, func(other *group) bool { return other == g })
+	t.record("group.application_assignment.remove", g.target(), a.target())
+	for _, u := range g.members {
+		if a.users[u.id] == nil && !a.byGroup(u.id) {
+			t.record("application.user_membership.remove", a.user(u), a.target(), u.target())
+		}
+	}
+}
+
+// byGroup tells whether a group of the user's is assigned to the application.
+func (a *app) byGroup(userID string) bool {
+	return slices.ContainsFunc(a.groups, func(g *group) bool { _, in := g.find(userID); return in })
+}
+
+// through returns the applications that the group alone leads the user to, or would as a member.
+func (t *Tenant) through(g *group, u *user) []*app {
+	var apps []*app
+	for _, a := range t.apps {
+		others := slices.ContainsFunc(a.groups, func(other *group) bool { _, in := other.find(u.id); return in && other != g })
+		if slices.Contains(a.groups, g) && a.users[u.id] == nil && !others {
+			apps = append(apps, a)
+		}
+	}
+	return apps
 }
 
 // Users returns all users by id, deprovisioned ones included.
