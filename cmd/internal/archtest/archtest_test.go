@@ -35,6 +35,8 @@ reconcile                         : store/identity store reconcile/roles reconci
 connectors                        : store/identity
 connectors/okta                   : connectors store/identity
 connectors/okta/oktatest          :
+connectors/entra/entratest        : connectors/idptest
+connectors/idptest                :
 
 scim/scimtest                     :
 scim/schema                       :

@@ -1,0 +1,500 @@
+package entratest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cursor is what a skip token or delta token of a delta query stands for. Clients must not read it.
+type cursor struct {
+	Resource string   `json:"r"`
+	Selected set      `json:"s"`
+	Context  string   `json:"c,omitempty"`
+	IDs      []string `json:"i,omitempty"` // $filter
+	Epoch    int      `json:"e,omitempty"`
+	Issued   int64    `json:"t"`
+	First    bool     `json:"f,omitempty"` // the first round: objects, not the log
+	From     int      `json:"a,omitempty"` // entries of the log that this round reads
+	To       int      `json:"z,omitempty"`
+	At       int      `json:"p,omitempty"` // position among the objects or changed objects
+	Link     int      `json:"m,omitempty"` // position among the members there
+	Nonce    int      `json:"n,omitempty"`
+	Delta    bool     `json:"d,omitempty"` // a delta token
+}
+
+func (c cursor) encode() string {
+	j, _ := json.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(j)
+}
+
+func decodeCursor(token string) (c cursor, ok bool) {
+	j, err := base64.RawURLEncoding.DecodeString(token)
+	return c, err == nil && json.Unmarshal(j, &c) == nil
+}
+
+// ExpireDeltas makes every delta link and next link given out so far too old: 400 syncStateNotFound.
+func (t *Tenant) ExpireDeltas() {
+	defer t.lock()()
+	t.epoch++
+}
+
+// delta answers a delta query on users or groups.
+func (t *Tenant) delta(r *request, k kind) answer {
+	c, minimal, bad := t.deltaCursor(r, k)
+	if bad != nil {
+		return *bad
+	}
+	page := &deltaPage{tenant: t, request: r, kind: k, cursor: c, minimal: minimal, most: t.DeltaPage}
+	if n := preference(r, "odata.maxpagesize"); n != "" {
+		if size, err := strconv.Atoi(n); err == nil && size > 0 {
+			page.most = min(size, t.DeltaPage)
+		}
+	}
+	page.body = make([]byte, 0, 512+min(page.most*900, 256<<10))
+	page.body = append(page.body, `{"@odata.context":"`+r.root+`/$metadata#`+c.Context+`","value":[`...)
+	done := true
+	switch {
+	case r.query.Get("$deltatoken") == "latest":
+	case r.faultKind() == EmptyPage:
+		page.cursor.Nonce++
+		done = false
+	case c.First:
+		done = page.first()
+	default:
+		done = page.later()
+	}
+	if r.faultKind() == DuplicateItem && page.items > 0 {
+		page.body = append(append(page.body, ','), page.last...)
+	}
+	page.body = append(page.body, ']')
+	next := page.cursor
+	name := "@odata.nextLink"
+	parameter := "$skiptoken"
+	if done {
+		name, parameter = "@odata.deltaLink", "$deltatoken"
+		next = cursor{
+			Resource: c.Resource, Selected: c.Selected, Context: c.Context, IDs: c.IDs, Epoch: t.epoch,
+			Issued: t.Now().Unix(), From: c.To, Delta: true,
+		}
+	}
+	page.body = append(page.body, `,"`+name+`":`...)
+	page.body = appendString(page.body, r.link(name, r.root+"/"+c.Resource+"/delta?"+parameter+"="+next.encode()))
+	page.body = append(page.body, '}')
+	a := answer{status: http.StatusOK, body: page.body}
+	if applied := page.applied(); applied != "" {
+		a.header = http.Header{"Preference-Applied": {applied}}
+	}
+	return a
+}
+
+// deltaCursor reads where the query goes on.
+func (t *Tenant) deltaCursor(r *request, k kind) (c cursor, minimal bool, bad *answer) {
+	minimal = preferred(r, "return=minimal")
+	token := r.query.Get("$skiptoken")
+	if token == "" && r.query.Get("$deltatoken") != "latest" {
+		token = r.query.Get("$deltatoken")
+	}
+	resource := k.name() + "s"
+	if token == "" {
+		for name := range r.query {
+			if slices.Contains([]string{"$top", "$expand", "$orderby", "$search", "$skip"}, name) {
+				a := failure(http.StatusBadRequest, "Request_UnsupportedQuery", "The query parameter '"+name+"' is not supported on a delta query.")
+				return c, minimal, &a
+			}
+		}
+		selected, context, bad := t.selection(r, k.schema(), everything&^bitRelation)
+		if bad != nil {
+			return c, minimal, bad
+		}
+		if !r.query.Has("$select") {
+			selected = k.schema().defaults
+		}
+		c = cursor{Resource: resource, Selected: selected, Context: resource + context, Epoch: t.epoch, Issued: t.Now().Unix(), First: true, To: t.settled()}
+		if filter := r.query.Get("$filter"); filter != "" {
+			ids, ok := filteredIDs(filter)
+			if !ok || len(ids) > 50 {
+				a := failure(http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified for property 'id' of resource '"+resource+"'.")
+				return c, minimal, &a
+			}
+			c.IDs = ids
+		}
+		return c, minimal, nil
+	}
+	c, ok := decodeCursor(token)
+	switch {
+	case !ok || c.Resource != resource || c.Delta != r.query.Has("$deltatoken"):
+		a := failure(http.StatusBadRequest, "Directory_ResyncRequired", "The delta token is not valid. Resync is required.")
+		return c, minimal, &a
+	case c.Epoch != t.epoch || t.Now().Sub(time.Unix(c.Issued, 0)) > t.DeltaLifetime:
+		a := failure(http.StatusBadRequest, "syncStateNotFound", "The sync state generation is not found; perform a full synchronization.")
+		return c, minimal, &a
+	}
+	if c.Delta {
+		c.To, c.Delta, c.Issued = max(t.settled(), c.From), false, t.Now().Unix()
+	}
+	return c, minimal, nil
+}
+
+// preferred tells whether the request's Prefer header has the preference.
+func preferred(r *request, preference string) bool {
+	for _, line := range r.Header.Values("Prefer") {
+		for one := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(one), preference) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// preference returns the value of a preference, "" for none.
+func preference(r *request, name string) string {
+	for _, line := range r.Header.Values("Prefer") {
+		for one := range strings.SplitSeq(line, ",") {
+			if key, value, _ := strings.Cut(strings.TrimSpace(one), "="); strings.EqualFold(key, name) {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// deltaPage is one page of a delta query being written.
+type deltaPage struct {
+	tenant  *Tenant
+	request *request
+	kind    kind
+	cursor  cursor
+	minimal bool
+	most    int
+	body    []byte
+	last    []byte // the last item
+	items   int
+	links   int
+}
+
+func (p *deltaPage) applied() string {
+	var applied []string
+	if p.minimal {
+		applied = append(applied, "return=minimal")
+	}
+	if n := preference(p.request, "odata.maxpagesize"); n != "" {
+		applied = append(applied, "odata.maxpagesize="+strconv.Itoa(p.most))
+	}
+	return strings.Join(applied, ",")
+}
+
+// item writes one item: open appends its properties, each with a comma behind it.
+func (p *deltaPage) item(write func(b []byte) []byte) {
+	if p.items > 0 {
+		p.body = append(p.body, ',')
+	}
+	start := len(p.body)
+	p.body = append(p.body, '{')
+	p.body = write(p.body)
+	p.body[len(p.body)-1] = '}'
+	p.last = slices.Clip(p.body[start:])
+	p.items++
+}
+
+func (p *deltaPage) removed(o *object, state State) {
+	reason := "changed"
+	if state == Purged {
+		reason = "deleted"
+	}
+	p.item(func(b []byte) []byte { return append(b, `"id":"`+o.id+`","@removed":{"reason":"`+reason+`"},`...) })
+}
+
+// first writes a page of the first round, and tells whether it is the last one.
+func (p *deltaPage) first() (done bool) {
+	t, objects := p.tenant, p.tenant.users
+	if p.kind == kindGroup {
+		objects = t.groups
+	}
+	members := p.kind == kindGroup && p.cursor.Selected&bitRelation != 0
+	for ; p.cursor.At < len(objects); p.cursor.At++ {
+		o := objects[p.cursor.At]
+		if p.cursor.IDs != nil && !slices.Contains(p.cursor.IDs, o.id) {
+			continue
+		}
+		v := t.seen(o)
+		if v == nil || v.state != Present && !t.RemovedAtFirst {
+			continue
+		}
+		if p.items >= p.most || members && p.links >= t.DeltaLinks {
+			return false
+		}
+		if v.state != Present {
+			p.removed(o, v.state)
+			continue
+		}
+		var links []link
+		whole := true
+		if members && !p.hidden(v) {
+			links, whole = p.membersFrom(o)
+		} else if p.kind == kindUser && p.cursor.Selected&bitRelation != 0 && v.manager != nil && t.present(v.manager) != nil {
+			links = []link{{v.manager, true}}
+		}
+		p.object(o, v, p.cursor.Selected, links)
+		if !whole {
+			return false
+		}
+		p.cursor.Link = 0
+	}
+	return true
+}
+
+// link is an object that came to another one, or left it.
+type link struct {
+	object *object
+	added  bool
+}
+
+// membersFrom returns as many members after the cursor as the page has room for, and whether these are the last ones.
+func (p *deltaPage) membersFrom(g *object) (links []link, whole bool) {
+	members := p.tenant.membersOf(g)
+	i, found := slices.BinarySearchFunc(members, p.cursor.Link, bySerial)
+	if found {
+		i++
+	}
+	members = members[i:]
+	whole = len(members) <= p.tenant.DeltaLinks-p.links
+	if !whole {
+		members = members[:p.tenant.DeltaLinks-p.links]
+		p.cursor.Link = members[len(members)-1].serial
+	}
+	links = make([]link, len(members))
+	for i, m := range members {
+		links[i] = link{m, true}
+	}
+	return links, whole
+}
+
+// hidden tells whether the group hides its members from the application.
+func (p *deltaPage) hidden(v *view) bool { return hidesMembers(v) && !p.request.may(MemberReadHidden) }
+
+// object writes an object that is there, with the selected properties that were ever set.
+func (p *deltaPage) object(o *object, v *view, selected set, links []link) {
+	p.item(func(b []byte) []byte {
+		b = v.doc.appendSet(b, p.kind.schema(), selected)
+		b = append(b, `"id":"`...)
+		b = append(b, o.id...)
+		b = append(b, `",`...)
+		if len(links) == 0 {
+			return b
+		}
+		b = append(b, `"`+p.kind.schema().relation+`@delta":[`...)
+		for _, l := range links {
+			b = append(b, `{"@odata.type":"#microsoft.graph.`...)
+			b = append(b, l.object.kind.name()...)
+			b = append(b, `","id":"`...)
+			b = append(b, l.object.id...)
+			if l.added {
+				b = append(b, `"},`...)
+			} else {
+				b = append(b, `","@removed":{"reason":"deleted"}},`...)
+			}
+		}
+		b[len(b)-1] = ']'
+		return append(b, ',')
+	})
+	p.links += len(links)
+}
+
+// changed is an object of which the round has something to say.
+type changed struct {
+	object *object
+	what   set
+	boss   *object // before the round
+	bossed bool
+	links  []link // in the order of the log, each member once
+}
+
+// collect reads the round's part of the log.
+func (p *deltaPage) collect() []*changed {
+	var list []*changed
+	byObject := map[*object]*changed{}
+	type pair struct{ group, member *object }
+	at := map[pair]int{}
+	for _, entry := range p.tenant.log[p.cursor.From:p.cursor.To] {
+		if entry.object.kind != p.kind || p.cursor.IDs != nil && !slices.Contains(p.cursor.IDs, entry.object.id) {
+			continue
+		}
+		c := byObject[entry.object]
+		if c == nil {
+			c = &changed{object: entry.object}
+			byObject[entry.object] = c
+			list = append(list, c)
+		}
+		c.what |= entry.what
+		if p.kind == kindUser && entry.what&bitRelation != 0 && !c.bossed {
+			c.boss, c.bossed = entry.manager, true
+		}
+		if entry.member != nil {
+			key := pair{entry.object, entry.member}
+			if i, again := at[key]; again {
+				c.links[i].added = entry.added
+			} else {
+				at[key] = len(c.links)
+				c.links = append(c.links, link{entry.member, entry.added})
+			}
+		}
+	}
+	return list
+}
+
+// later writes a page of a round after the first one, and tells whether it is the last one.
+func (p *deltaPage) later() (done bool) {
+	t, list := p.tenant, p.collect()
+	for ; p.cursor.At < len(list); p.cursor.At++ {
+		c := list[p.cursor.At]
+		v := t.seen(c.object)
+		if v == nil || c.what&p.cursor.Selected == 0 {
+			continue
+		}
+		if p.items >= p.most || p.links >= t.DeltaLinks {
+			return false
+		}
+		if v.state != Present {
+			p.removed(c.object, v.state)
+			continue
+		}
+		selected := p.cursor.Selected
+		if p.minimal {
+			selected &= c.what
+		}
+		links, whole := p.linksOf(c, v)
+		p.object(c.object, v, selected, links)
+		if !whole {
+			return false
+		}
+		p.cursor.Link = 0
+	}
+	return true
+}
+
+// linksOf returns what to say of the changed object's manager or members, as far as the page has room, and whether
+// that is all.
+func (p *deltaPage) linksOf(c *changed, v *view) (links []link, whole bool) {
+	switch {
+	case p.cursor.Selected&c.what&bitRelation == 0:
+		return nil, true
+	case p.kind == kindGroup:
+		if p.hidden(v) {
+			return nil, true
+		}
+		links = c.links[min(p.cursor.Link, len(c.links)):]
+		if room := p.tenant.DeltaLinks - p.links; len(links) > room {
+			p.cursor.Link += room
+			return links[:room], false
+		}
+		return links, true
+	}
+	now := v.manager
+	if now != nil && p.tenant.present(now) == nil {
+		now = nil
+	}
+	if c.boss != nil && c.boss != now {
+		links = append(links, link{c.boss, false})
+	}
+	if now != nil {
+		links = append(links, link{now, true})
+	}
+	return links, true
+}
+
+// filteredIDs reads `id eq 'a' or id eq 'b'` and `id in ('a','b')`.
+func filteredIDs(filter string) ([]string, bool) {
+	var ids []string
+	if list, ok := strings.CutPrefix(filter, "id in ("); ok {
+		list, ok = strings.CutSuffix(list, ")")
+		for one := range strings.SplitSeq(list, ",") {
+			id, quoted := unquote(strings.TrimSpace(one))
+			if !quoted {
+				return nil, false
+			}
+			ids = append(ids, id)
+		}
+		return ids, ok
+	}
+	for clause := range strings.SplitSeq(filter, " or ") {
+		value, ok := strings.CutPrefix(strings.TrimSpace(clause), "id eq ")
+		id, quoted := unquote(value)
+		if !ok || !quoted {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	return ids, true
+}
+
+// unquote reads an OData string.
+func unquote(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '\'' || s[len(s)-1] != '\'' {
+		return "", false
+	}
+	return strings.ReplaceAll(s[1:len(s)-1], "''", "'"), true
+}
+
+// selection reads $select. Names of relations are let through, as the service does. It returns the context's suffix.
+func (t *Tenant) selection(r *request, s *schema, preset set) (selected set, context string, bad *answer) {
+	text := r.query.Get("$select")
+	if text == "" {
+		return preset, "", nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(text, ",") {
+		name = strings.TrimSpace(name)
+		switch n, ok := s.number(name); {
+		case ok:
+			selected |= 1 << n
+			names = append(names, s.names[n])
+		case strings.EqualFold(name, "id"):
+			selected |= bitID
+			names = append(names, "id")
+		case name != "" && strings.EqualFold(name, s.relation):
+			selected |= bitRelation
+			names = append(names, s.relation)
+		case strings.EqualFold(name, "owners"), strings.EqualFold(name, "memberOf"), name == "":
+		default:
+			a := failure(http.StatusBadRequest, "BadRequest", "Could not find a property named '"+name+"' on type 'microsoft.graph."+r.typeOf+"'.")
+			return 0, "", &a
+		}
+	}
+	return selected | bitID, "(" + strings.Join(names, ",") + ")", nil
+}
+
+// link returns a link of the answer, as the fault has it.
+func (r *request) link(name, address string) string {
+	if name != "@odata.nextLink" {
+		return address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	switch r.faultKind() {
+	case RepeatCursor:
+		return r.base + r.URL.RequestURI()
+	case NextToStart:
+		query := r.URL.Query()
+		query.Del("$skiptoken")
+		query.Del("$deltatoken")
+		return r.base + r.URL.Path + "?" + query.Encode()
+	case ForeignNext:
+		u.Host = "graph.attacker.test"
+	case PlainNext:
+		u.Scheme = "http"
+	case MalformedNext:
+		return "https://[::1]:namedport/%zz"
+	default:
+		return address
+	}
+	return u.String()
+}
