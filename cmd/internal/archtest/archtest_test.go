@@ -33,6 +33,7 @@ reconcile/plan                    : store/identity reconcile/lifecycle
 reconcile                         : store/identity store reconcile/roles reconcile/lifecycle reconcile/plan connectors
 
 connectors                        : store/identity
+connectors/connectortest          : connectors store/identity
 connectors/okta                   : connectors store/identity
 connectors/okta/oktatest          :
 connectors/entra/entratest        : connectors/idptest
@@ -95,8 +96,8 @@ var dependencies = []dependency{
 	{"golang.org/x/time/rate", "connectors scim cmd/internal/...", false, "limits belong to the edges"},
 	{"golang.org/x/text", "store/storetest scim/schema scim/filter", false, "names are compared by store/identity, with the standard library"},
 	{"github.com/scim2/filter-parser/v2", "", true, "for tests: another reading of the grammar, to hold ours against"},
-	{"github.com/google/go-cmp", "store/storetest", true, "for tests: it panics on what it does not know"},
-	{"pgregory.net/rapid", "store/storetest", true, "for tests"},
+	{"github.com/google/go-cmp", "store/storetest connectors/connectortest", true, "for tests: it panics on what it does not know"},
+	{"pgregory.net/rapid", "store/storetest connectors/connectortest", true, "for tests"},
 	{"github.com/rogpeppe/go-internal", "", true, "for tests"},
 }
 
