@@ -35,7 +35,7 @@ reconcile                         : store/identity store reconcile/roles reconci
 connectors                        : store/identity
 connectors/connectortest          : connectors store/identity
 connectors/okta                   : connectors store/identity
-connectors/okta/oktatest          :
+connectors/okta/oktatest          : connectors/idptest
 connectors/entra/entratest        : connectors/idptest
 connectors/idptest                :
 

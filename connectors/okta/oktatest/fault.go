@@ -2,15 +2,16 @@ package oktatest
 
 import (
 	"bytes"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/idpsync/idpsync/connectors/idptest"
 )
 
 // FaultKind is a way to misbehave.
-type FaultKind string
+type FaultKind = idptest.FaultKind
 
 // Kinds of fault. Those of the first block answer instead of the tenant; the others spoil its answer.
 const (
@@ -57,30 +58,14 @@ const (
 	Garbled            FaultKind = "malformed JSON inside a whole array" //
 )
 
-// Fault is one misbehaviour: the Nth request that it fits (from 1, 0 being 1) and Times-1 more (0 being 1, negative
-// being all) meet it.
-type Fault struct {
-	Kind     FaultKind
-	Endpoint string // one of the endpoints, "" for any
-	Contains string // part of the request's path and query, "" for any
-	Nth      int
-	Times    int
-	Delay    time.Duration // waits before answering, with any kind
-}
+// Fault is one misbehaviour.
+type Fault = idptest.Fault
 
 // Inject adds a fault. Of several that fit a request, the first one injected wins.
-func (t *Tenant) Inject(f Fault) {
-	t.traffic.mu.Lock()
-	defer t.traffic.mu.Unlock()
-	t.traffic.faults = append(t.traffic.faults, &armed{Fault: f})
-}
+func (t *Tenant) Inject(f Fault) { t.traffic.Inject(f) }
 
 // Behave takes all faults away.
-func (t *Tenant) Behave() {
-	t.traffic.mu.Lock()
-	defer t.traffic.mu.Unlock()
-	t.traffic.faults = nil
-}
+func (t *Tenant) Behave() { t.traffic.Behave() }
 
 // limitReset is the header's name as Okta spells it.
 const limitReset = "x-rate-limit-reset"
@@ -88,7 +73,7 @@ const limitReset = "x-rate-limit-reset"
 const tooMany = "API call exceeded rate limit due to too many requests."
 
 // instead returns the answer of a fault that takes the tenant's place.
-func (f *Fault) instead(r *request) (answer, bool) {
+func instead(r *request) (answer, bool) {
 	json := func(status int, body string) (answer, bool) {
 		return answer{status: status, body: []byte(body)}, true
 	}
@@ -98,10 +83,10 @@ func (f *Fault) instead(r *request) (answer, bool) {
 			body: []byte("<html><head><title>" + strconv.Itoa(status) + "</title></head><body><center>nginx</center></body></html>"),
 		}, true
 	}
-	switch f.Kind {
+	switch r.fault.Kind {
 	case Throttle:
 		a := failure(http.StatusTooManyRequests, "E0000047", tooMany)
-		a.header = http.Header{"x-rate-limit-limit": {"600"}, "x-rate-limit-remaining": {"0"}, "x-rate-limit-reset": {strconv.FormatInt(time.Now().Unix()+1, 10)}}
+		a.header = http.Header{"x-rate-limit-limit": {"600"}, "x-rate-limit-remaining": {"0"}, "x-rate-limit-reset": {strconv.FormatInt(r.now.Unix()+1, 10)}}
 		return a, true
 	case ThrottleRetryAfter:
 		a := bare(failure(http.StatusTooManyRequests, "E0000047", tooMany))
@@ -111,7 +96,7 @@ func (f *Fault) instead(r *request) (answer, bool) {
 		return bare(failure(http.StatusTooManyRequests, "E0000047", tooMany)), true
 	case ThrottleConcurrent:
 		a := failure(http.StatusTooManyRequests, "E0000047", tooMany)
-		a.header = http.Header{"x-rate-limit-limit": {"0"}, "x-rate-limit-remaining": {"0"}, "x-rate-limit-reset": {strconv.FormatInt(time.Now().Unix()+60, 10)}}
+		a.header = http.Header{"x-rate-limit-limit": {"0"}, "x-rate-limit-remaining": {"0"}, "x-rate-limit-reset": {strconv.FormatInt(r.now.Unix()+60, 10)}}
 		return a, true
 	case Internal:
 		return failure(http.StatusInternalServerError, "E0000009", "Internal Server Error"), true
@@ -163,7 +148,7 @@ func bare(a answer) answer {
 }
 
 // spoil changes the answer, or does all the talking and returns true.
-func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
+func spoil(w http.ResponseWriter, r *request, a *answer) bool {
 	h := w.Header()
 	links := h["Link"]
 	next := func(link string) {
@@ -171,7 +156,7 @@ func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
 			links[1] = link
 		}
 	}
-	switch f.Kind {
+	switch r.fault.Kind {
 	case RepeatCursor:
 		h["Link"] = append(links[:1:1], "<"+r.base+r.URL.RequestURI()+`>; rel="next"`)
 	case NextToStart:
@@ -195,7 +180,7 @@ func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
 			next("<http://" + r.Host + a.next.RequestURI() + `>; rel="next"`)
 		}
 	case WrongClock:
-		h.Set("Date", time.Now().Add(-24*time.Hour).UTC().Format(http.TimeFormat))
+		h.Set("Date", r.now.Add(-24*time.Hour).UTC().Format(http.TimeFormat))
 		for _, reset := range map[string][]string(h)[limitReset] {
 			if at, err := strconv.ParseInt(reset, 10, 64); err == nil {
 				h[limitReset] = []string{strconv.FormatInt(at-24*3600, 10)}
@@ -208,49 +193,23 @@ func (f *Fault) spoil(w http.ResponseWriter, r *request, a *answer) bool {
 	case WrongType:
 		h.Set("Content-Type", "text/plain;charset=utf-8")
 	case Garbled:
-		a.body = bytes.Replace(a.body, []byte(`"profile":`), []byte(`"profile";`), 1)
-	case Truncated, TruncatedSilently, Reset, Closed:
-		f.breakOff(w, a)
+		key := []byte(`"profile":`)
+		if !bytes.Contains(a.body, key) {
+			key = []byte(`":`)
+		}
+		a.body = bytes.Replace(a.body, key, bytes.Replace(key, []byte(":"), []byte(";"), 1), 1)
+	case Truncated:
+		idptest.BreakOff(w, idptest.BreakTruncated, a.body)
+		return true
+	case TruncatedSilently:
+		idptest.BreakOff(w, idptest.BreakSilently, a.body)
+		return true
+	case Reset:
+		idptest.BreakOff(w, idptest.BreakReset, nil)
+		return true
+	case Closed:
+		idptest.BreakOff(w, idptest.BreakClosed, nil)
 		return true
 	}
 	return false
-}
-
-// breakOff ends the connection in the middle.
-func (f *Fault) breakOff(w http.ResponseWriter, a *answer) {
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		panic(http.ErrAbortHandler)
-	}
-	conn, _, err := hijacker.Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	defer conn.Close()
-	if f.Kind == Reset {
-		inner := conn
-		if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
-			inner = secure.NetConn()
-		}
-		if tcp, ok := inner.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
-			_ = tcp.Close()
-		}
-		return
-	}
-	if f.Kind == Closed {
-		return
-	}
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 200 OK\r\n")
-	h := w.Header()
-	if f.Kind == Truncated {
-		h.Set("Content-Length", strconv.Itoa(len(a.body)))
-	} else {
-		h.Set("Connection", "close")
-	}
-	_ = h.Write(&b)
-	b.WriteString("\r\n")
-	b.Write(a.body[:len(a.body)*2/3])
-	_, _ = conn.Write(b.Bytes())
 }

@@ -41,6 +41,7 @@ type request struct {
 	ids      []string // out of the path
 	query    url.Values
 	base     string
+	now      time.Time
 	fault    *Fault
 }
 
@@ -48,8 +49,10 @@ type request struct {
 func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.init()
 	endpoint, ids := route(r)
-	req := &request{Request: r, endpoint: endpoint, ids: ids, query: r.URL.Query(), base: t.baseOf(r)}
-	req.fault = t.traffic.arrive(req, t.Now())
+	req := &request{Request: r, endpoint: endpoint, ids: ids, query: r.URL.Query(), base: t.baseOf(r), now: t.Now()}
+	arrived := Request{Endpoint: endpoint, URI: r.URL.RequestURI(), At: req.now}
+	t.traffic.Arrive(arrived)
+	req.fault = t.traffic.Meet(arrived, false)
 	if req.fault != nil && req.fault.Delay > 0 {
 		select {
 		case <-time.After(req.fault.Delay):
@@ -57,7 +60,7 @@ func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	limit := t.traffic.spend(t, req)
+	limit := t.limiter.spend(t, req)
 	t.reply(w, req, t.answer(req, limit), limit)
 }
 
@@ -95,7 +98,7 @@ func (t *Tenant) answer(r *request, limit limitState) answer {
 		return failure(http.StatusUnauthorized, "E0000011", "Invalid token provided")
 	}
 	if r.fault != nil {
-		if a, done := r.fault.instead(r); done {
+		if a, done := instead(r); done {
 			return a
 		}
 	}
@@ -149,7 +152,7 @@ func notFound(id, kind string) answer {
 func (t *Tenant) reply(w http.ResponseWriter, r *request, a answer, limit limitState) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h["x-okta-request-id"] = []string{fmt.Sprintf("reqid%08d", t.traffic.serial.Add(1))}
+	h["x-okta-request-id"] = []string{fmt.Sprintf("reqid%08d", t.limiter.serial.Add(1))}
 	h["x-rate-limit-limit"] = []string{strconv.Itoa(limit.limit)}
 	h["x-rate-limit-remaining"] = []string{strconv.Itoa(limit.remaining)}
 	h["x-rate-limit-reset"] = []string{strconv.FormatInt(limit.reset, 10)}
@@ -171,7 +174,7 @@ func (t *Tenant) reply(w http.ResponseWriter, r *request, a answer, limit limitS
 			h.Add("Link", "<"+r.base+a.next.RequestURI()+`>; rel="next"`)
 		}
 	}
-	if r.fault != nil && r.fault.spoil(w, r, &a) {
+	if r.fault != nil && spoil(w, r, &a) {
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))

@@ -1,9 +1,10 @@
 package oktatest
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
+
+	"github.com/idpsync/idpsync/connectors/idptest"
 )
 
 // profile is a user's profile in the order in which it is rendered.
@@ -82,28 +83,6 @@ func (p profile) append(b []byte) []byte {
 	return append(b, '}')
 }
 
-func appendValue(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case nil:
-		return append(b, "null"...)
-	case string:
-		return appendString(b, v)
-	}
-	j, err := json.Marshal(v)
-	if err != nil {
-		panic("oktatest: " + err.Error())
-	}
-	return append(b, j...)
-}
+func appendValue(b []byte, v any) []byte { return idptest.AppendValue(b, v) }
 
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			j, _ := json.Marshal(s)
-			return append(b, j...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
-}
+func appendString(b []byte, s string) []byte { return idptest.AppendString(b, s) }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/idpsync/idpsync/connectors/idptest"
 )
 
 // DefaultToken is the API token of a Tenant that has no other.
@@ -40,7 +42,8 @@ type Tenant struct {
 	gone    []*user // deleted, still in the search index
 	events  []event
 
-	traffic traffic
+	limiter limiter
+	traffic idptest.Traffic
 }
 
 // User is a copy of a user of the tenant.
