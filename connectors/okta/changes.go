@@ -130,12 +130,31 @@ func (p *changes) changedUsers(ctx context.Context) error {
 	return nil
 }
 
-// proven reads a listing to its end. A last page that is exactly full is asked for again with half its size, and must have a
-// next link then: nothing else would ever show that one was lost, and with it changes.
+// proven reads a listing to its end. A last page that is exactly full is read again in smaller ones, from where it began:
+// nothing else would ever show that a next link was lost there, and changes with it.
 func (p *changes) proven(ctx context.Context, l listing, use func(page) (int, error)) error {
 	e, err := p.each(ctx, l, use)
-	if err == nil && e.full {
-		err = p.probe(ctx, e)
+	if err != nil || !e.full {
+		return err
+	}
+	again := listing{endpoint: l.endpoint, size: max(e.size-1, 1)}
+	if e.size == 1 {
+		again.size = 2
+	}
+	if again.path, err = e.resized(again.size); err != nil {
+		return err
+	}
+	counted := 0
+	_, err = p.each(ctx, again, func(page page) (int, error) {
+		ids, _, err := decodeIDs(page.Body)
+		if err != nil {
+			return 0, p.refuse(l.endpoint, page.Answer, err)
+		}
+		counted += len(ids)
+		return len(ids), nil
+	})
+	if err == nil && counted != e.items {
+		err = fmt.Errorf("%s: the last page had %d items, and %d when read again: a next link was lost, or something changed meanwhile", l.endpoint, e.items, counted)
 	}
 	return err
 }

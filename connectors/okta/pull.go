@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/url"
-	"strconv"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -365,17 +363,15 @@ func (p *pull) settleDoubts(ctx context.Context) error {
 
 // probe asks for the last page of a listing with half its size: it must have a next link then.
 func (c *Connector) probe(ctx context.Context, e end) error {
-	u, err := url.Parse(e.path)
-	if err != nil {
-		return err
-	}
-	query := u.Query()
-	half := e.listing.size / 2
+	half := e.size / 2
 	if half == 0 {
 		return nil
 	}
-	query.Set("limit", strconv.Itoa(half))
-	page, err := c.fetch(ctx, e.listing, connectors.NewTrail(c.base, ""), u.Path+"?"+query.Encode())
+	path, err := e.resized(half)
+	if err != nil {
+		return err
+	}
+	page, err := c.fetch(ctx, e.listing, connectors.NewTrail(c.base, ""), path)
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (c *Connector) each(ctx context.Context, l listing, use func(page) (items i
 		}
 		items, err2 := use(current)
 		e.full = current.PageSize > 0 && items >= current.PageSize
-		e.listing, e.path = l, current.path
+		e.listing, e.path, e.size, e.items = l, current.path, current.PageSize, items
 		current.Release()
 		if err2 != nil {
 			cancel()
@@ -156,12 +156,26 @@ func (c *Connector) each(ctx context.Context, l listing, use func(page) (items i
 	}
 }
 
-// end is how a listing ended: on which page, whether that was exactly full, and whether any page had a next link.
+// end is how a listing ended: on which page, how many items that had of how many it might have, whether it was exactly
+// full, and whether any page had a next link.
 type end struct {
 	listing listing
 	path    string
+	size    int
+	items   int
 	full    bool
 	next    bool
+}
+
+// resized returns the path of the last page with another page size.
+func (e end) resized(size int) (string, error) {
+	u, err := url.Parse(e.path)
+	if err != nil {
+		return "", err
+	}
+	query := u.Query()
+	query.Set("limit", strconv.Itoa(size))
+	return u.Path + "?" + query.Encode(), nil
 }
 
 // refuse makes the error of an answer that came with status 200 and must not be taken at face value.
