@@ -1,11 +1,17 @@
-// Command fakeidp serves a fake Okta organization over TLS, for demos, benchmarks and development:
+// Command fakeidp serves a fake Okta organization or a fake Entra ID tenant over TLS, for demos, benchmarks and
+// development:
 //
 //	fakeidp --users 500 --groups 12 --memberships 1500 --seed 1 --ca-out ca.pem
+//	fakeidp --type entra --users 500 --app --ca-out ca.pem
 //
-// It prints one line, `url=... token=... app_id=...`, and serves until it is told to stop.
+// It prints one line with what a connector needs, and serves until it is told to stop:
+//
+//	url=... token=... app_id=...
+//	tenant_id=... client_id=... client_secret=... authority=... graph_url=... service_principal_id=...
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,7 +20,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/idpsync/idpsync/connectors/entra/entratest"
 	"github.com/idpsync/idpsync/connectors/okta/oktatest"
 )
 
@@ -29,57 +37,111 @@ func main() {
 	}
 }
 
+// options are what the flags say.
+type options struct {
+	listen, caOut              string
+	users, groups, memberships int
+	seed                       uint64
+	enforce, assign            bool
+	lag                        time.Duration
+	token                      string
+}
+
+// server is a fake that serves.
+type server interface {
+	Close()
+	WriteCA(file string) error
+}
+
 // run serves until ctx is done.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("fakeidp", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	var (
-		listen      = flags.String("listen", "127.0.0.1:0", "address to serve at")
-		users       = flags.Int("users", 500, "people")
-		groups      = flags.Int("groups", 12, "groups")
-		memberships = flags.Int("memberships", 0, "memberships in all (default two for each person)")
-		seed        = flags.Uint64("seed", 1, "the same seed makes the same people")
-		caOut       = flags.String("ca-out", "", "file to write the certificate authority to, in PEM")
-		enforce     = flags.Bool("enforce-limits", false, "answer 429 beyond the recorded rate limits")
-		assign      = flags.Bool("app", false, "add an application with every group assigned to it")
-		lag         = flags.Duration("search-lag", 0, "how long the search parameter does not see a change")
-		token       = flags.String("token", oktatest.DefaultToken, "API token to accept")
-	)
+	var o options
+	kind := flags.String("type", "okta", "identity provider: okta or entra")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address to serve at")
+	flags.IntVar(&o.users, "users", 500, "people")
+	flags.IntVar(&o.groups, "groups", 12, "groups")
+	flags.IntVar(&o.memberships, "memberships", 0, "memberships in all (default two for each person)")
+	flags.Uint64Var(&o.seed, "seed", 1, "the same seed makes the same people")
+	flags.StringVar(&o.caOut, "ca-out", "", "file to write the certificate authority to, in PEM")
+	flags.BoolVar(&o.enforce, "enforce-limits", false, "answer 429 beyond the recorded rate limits")
+	flags.BoolVar(&o.assign, "app", false, "add an application with every group assigned to it")
+	flags.DurationVar(&o.lag, "search-lag", 0, "how long Okta's search parameter, or any read of Entra ID's, does not see a change")
+	flags.StringVar(&o.token, "token", "", "Okta API token or Entra ID client secret to accept (default a fixed one)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || *users < 0 || *groups < 0 || *memberships < 0 {
+	if flags.NArg() > 0 || o.users < 0 || o.groups < 0 || o.memberships < 0 {
 		return errors.New("want flags only, and no negative numbers")
 	}
-	if *memberships == 0 {
-		*memberships = 2 * *users
+	if o.memberships == 0 {
+		o.memberships = 2 * o.users
 	}
-	tenant := &oktatest.Tenant{Token: *token, Seed: *seed, EnforceLimits: *enforce, SearchLag: *lag}
-	tenant.Fill(*users, *groups, *memberships)
-	app := ""
-	if *assign {
-		app = tenant.AddApp("idpsync")
-		for _, g := range tenant.Groups() {
-			tenant.AssignGroup(app, g.ID)
-		}
+	serve := map[string]func(options) (server, string, error){"okta": serveOkta, "entra": serveEntra}[*kind]
+	if serve == nil {
+		return fmt.Errorf("want --type okta or entra, not %q", *kind)
 	}
-	server, err := tenant.Listen(*listen)
+	server, line, err := serve(o)
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	if *caOut != "" {
-		if err := server.WriteCA(*caOut); err != nil {
+	if o.caOut != "" {
+		if err := server.WriteCA(o.caOut); err != nil {
 			return err
 		}
-	}
-	line := fmt.Sprintf("url=%s token=%s", server.URL, *token)
-	if app != "" {
-		line += " app_id=" + app
 	}
 	if _, err := fmt.Fprintln(stdout, line); err != nil {
 		return err
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// serveOkta returns a server and the line that a connector needs.
+func serveOkta(o options) (server, string, error) {
+	o.token = cmp.Or(o.token, oktatest.DefaultToken)
+	tenant := &oktatest.Tenant{Token: o.token, Seed: o.seed, EnforceLimits: o.enforce, SearchLag: o.lag}
+	tenant.Fill(o.users, o.groups, o.memberships)
+	app := ""
+	if o.assign {
+		app = tenant.AddApp("idpsync")
+		for _, g := range tenant.Groups() {
+			tenant.AssignGroup(app, g.ID)
+		}
+	}
+	server, err := tenant.Listen(o.listen)
+	if err != nil {
+		return nil, "", err
+	}
+	line := fmt.Sprintf("url=%s token=%s", server.URL, o.token)
+	if app != "" {
+		line += " app_id=" + app
+	}
+	return server, line, nil
+}
+
+// serveEntra returns a server and the line that a connector needs.
+func serveEntra(o options) (server, string, error) {
+	o.token = cmp.Or(o.token, entratest.DefaultClientSecret)
+	tenant := &entratest.Tenant{ClientSecret: o.token, Seed: o.seed, EnforceLimits: o.enforce, ReplicationDelay: o.lag}
+	tenant.Fill(o.users, o.groups, o.memberships)
+	app := ""
+	if o.assign {
+		app = tenant.AddServicePrincipal("idpsync")
+		for _, g := range tenant.Groups() {
+			tenant.Assign(app, g.ID, "")
+		}
+	}
+	server, err := tenant.Listen(o.listen)
+	if err != nil {
+		return nil, "", err
+	}
+	line := fmt.Sprintf("tenant_id=%s client_id=%s client_secret=%s authority=%s graph_url=%s",
+		entratest.DefaultTenantID, entratest.DefaultClientID, o.token, server.Authority(), server.GraphURL())
+	if app != "" {
+		line += " service_principal_id=" + app
+	}
+	return server, line, nil
 }

@@ -48,7 +48,7 @@ scim                              : scim/schema scim/filter scim/patch store/ide
 configs                           :
 
 cmd/idpsync                       : cmd/internal/cli
-cmd/fakeidp                       : connectors/okta/oktatest
+cmd/fakeidp                       : connectors/okta/oktatest connectors/entra/entratest
 cmd/internal/cli                  : *
 cmd/internal/app                  : *
 cmd/internal/httpserver           :

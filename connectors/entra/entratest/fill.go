@@ -32,12 +32,12 @@ func (t *Tenant) Fill(users, groups, memberships int) {
 func (t *Tenant) person(i int, scratch *document) *object {
 	p := idptest.NewPerson(t.random, i, t.Domain, func(login string) bool { return t.upns[login] != nil })
 	o := t.newObject(kindUser)
-	phones, proxies := []byte("[]"), []byte{}
+	phones := []byte("[]")
 	if i%4 == 0 {
 		phones = appendString([]byte("["), "+1 555 010 "+p.EmployeeNumber[3:])
 		phones = append(phones, ']')
 	}
-	proxies = append(appendString([]byte("["), "SMTP:"+p.Login), ']')
+	proxies := append(appendString([]byte("["), "SMTP:"+p.Login), ']')
 	name, _, _ := strings.Cut(p.Login, "@")
 	at := idptest.Founded().Add(time.Duration(i) * time.Second).Format("2006-01-02T15:04:05Z")
 	d := document{fields: scratch.fields[:0], raw: scratch.raw[:0]}
