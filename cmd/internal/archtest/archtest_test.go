@@ -36,6 +36,7 @@ connectors                        : store/identity
 connectors/connectortest          : connectors store/identity
 connectors/okta                   : connectors store/identity
 connectors/okta/oktatest          : connectors/idptest
+connectors/entra                  : connectors store/identity
 connectors/entra/entratest        : connectors/idptest
 connectors/idptest                :
 
@@ -79,6 +80,9 @@ var dependencies = []dependency{
 	{"github.com/pressly/goose/v3", "store", false, "migrations are the store's"},
 	{"github.com/jackc/pgx/v5", "store store/storetest/...", true, "the dialects are one code path to everybody else; tests may look into a database"},
 	{"github.com/okta/okta-sdk-golang/v2", "connectors/okta", false, "it can turn a bad answer into nobody: one package knows how to keep it from that"},
+	{"github.com/microsoftgraph/msgraph-sdk-go", "connectors/entra", false, "its models cannot tell null from absent, and it takes minutes to compile: one package knows how to live with it"},
+	{"github.com/microsoft", "connectors/entra", false, "kiota carries that SDK's requests, and nobody else's"},
+	{"github.com/Azure/azure-sdk-for-go/sdk", "connectors/entra", false, "tokens for Entra ID are fetched in one place"},
 	{"github.com/gobwas/glob", "configs connectors", false, "scopes are matched by the connector, and checked by the configuration"},
 	{"github.com/goccy/go-yaml", "configs", false, "nothing else is YAML"},
 	{"github.com/goccy/go-json", "connectors connectors/okta", false, "the pull path only: it matches names otherwise than the push endpoint needs"},
