@@ -51,8 +51,8 @@ func (t *Tenant) batch(r *request) answer {
 		if a.status < 300 {
 			headers["Content-Type"] = contentTypeOfValues
 		}
-		for name := range a.header {
-			headers[name] = a.header.Get(name)
+		for name, values := range a.header {
+			headers[name] = values[0]
 		}
 		if !json.Valid(a.body) {
 			a.body = nil

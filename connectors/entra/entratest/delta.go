@@ -113,7 +113,7 @@ func (t *Tenant) deltaCursor(r *request, k kind) (c cursor, minimal bool, bad *a
 			return c, minimal, bad
 		}
 		if !r.query.Has("$select") {
-			selected = k.schema().defaults
+			selected = k.schema().defaults | bitRelation
 		}
 		c = cursor{Resource: resource, Selected: selected, Context: resource + context, Epoch: t.epoch, Issued: t.Now().Unix(), First: true, To: t.settled()}
 		if filter := r.query.Get("$filter"); filter != "" {
@@ -129,7 +129,7 @@ func (t *Tenant) deltaCursor(r *request, k kind) (c cursor, minimal bool, bad *a
 	c, ok := decodeCursor(token)
 	switch {
 	case !ok || c.Resource != resource || c.Delta != r.query.Has("$deltatoken"):
-		a := failure(http.StatusBadRequest, "Directory_ResyncRequired", "The delta token is not valid. Resync is required.")
+		a := failure(http.StatusBadRequest, "Request_BadRequest", "Badly formed token.")
 		return c, minimal, &a
 	case c.Epoch != t.epoch || t.Now().Sub(time.Unix(c.Issued, 0)) > t.DeltaLifetime:
 		a := failure(http.StatusBadRequest, "syncStateNotFound", "The sync state generation is not found; perform a full synchronization.")

@@ -181,7 +181,7 @@ func spoil(w http.ResponseWriter, r *request, a *answer) bool {
 		a.withoutLinks()
 	case BothLinks:
 		if bytes.Contains(a.body, []byte(`"@odata.nextLink":`)) {
-			a.add(`"@odata.deltaLink":"` + r.root + `/users/delta?$deltatoken=both"`)
+			a.add(`"@odata.deltaLink":"` + r.base + r.URL.Path + `?$deltatoken=both"`)
 		} else {
 			a.add(`"@odata.nextLink":` + string(appendString(nil, r.base+r.URL.RequestURI())))
 		}

@@ -277,7 +277,7 @@ func (t *Tenant) reply(w http.ResponseWriter, r *request, a answer) {
 	t.seal(r, &a)
 	h := w.Header()
 	id := requestID(r.number)
-	h.Set("Date", t.Now().UTC().Format(http.TimeFormat))
+	h.Set("Date", t.Now().Add(t.ClockOffset).UTC().Format(http.TimeFormat))
 	h.Set("Strict-Transport-Security", "max-age=31536000")
 	if a.token {
 		h.Set("Content-Type", "application/json; charset=utf-8")

@@ -66,6 +66,7 @@ type Tenant struct {
 	RemovedAtFirst   bool             // the first round of a delta query tells of removed objects, too
 	KeepQuiet        bool             // members that are deleted are not said to leave their groups
 	ReplicationDelay time.Duration    // how long reads do not see a change
+	ClockOffset      time.Duration    // of the server's clock, as its Date header shows it
 	Now              func() time.Time // default time.Now
 
 	mu      sync.RWMutex
