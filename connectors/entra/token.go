@@ -58,7 +58,7 @@ func newTokens(o Options, authority string, transport http.RoundTripper, now fun
 	if o.CertificateFile != "" {
 		pem, err := os.ReadFile(o.CertificateFile)
 		if err != nil {
-			return nil, fmt.Errorf("certificate file: %w", err)
+			return nil, fmt.Errorf("certificate file: %w; name a PEM or PFX file that this process may read", err)
 		}
 		certificates, key, err := azidentity.ParseCertificates(pem, nil)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/connectors"
+	"github.com/idpsync/idpsync/connectors/entra"
 	"github.com/idpsync/idpsync/connectors/okta"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
@@ -25,7 +26,8 @@ import (
 
 // constructors is the one list of connector types.
 var constructors = map[string]func(*configs.Connector, *slog.Logger) (connectors.Connector, error){
-	configs.TypeOkta: newOkta,
+	configs.TypeOkta:  newOkta,
+	configs.TypeEntra: newEntra,
 }
 
 func newOkta(c *configs.Connector, logger *slog.Logger) (connectors.Connector, error) {
@@ -37,6 +39,15 @@ func newOkta(c *configs.Connector, logger *slog.Logger) (connectors.Connector, e
 		Name: c.Name, URL: c.URL, APIToken: connectors.Secret(c.APIToken.Reveal()), AppID: c.AppID,
 		GroupsInclude: c.Groups.Include, GroupsExclude: c.Groups.Exclude, RequireGroup: &requireGroup,
 		CAFile: c.CAFile, Logger: logger,
+	})
+}
+
+func newEntra(c *configs.Connector, logger *slog.Logger) (connectors.Connector, error) {
+	requireGroup := c.RequiresGroup()
+	return entra.New(entra.Options{
+		Name: c.Name, TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: connectors.Secret(c.ClientSecret.Reveal()), CertificateFile: c.CertificateFile,
+		ServicePrincipalID: c.ServicePrincipalID, GroupsInclude: c.Groups.Include, GroupsExclude: c.Groups.Exclude, RequireGroup: &requireGroup, Guests: c.Guests,
+		GraphURL: c.GraphURL, Authority: c.Authority, CAFile: c.CAFile, Logger: logger,
 	})
 }
 
@@ -137,7 +148,7 @@ func mapping(config *configs.Config) (*roles.Mapping, error) {
 func source(c *configs.Connector, logger *slog.Logger) (reconcile.Source, error) {
 	construct, ok := constructors[c.Type]
 	if !ok {
-		return reconcile.Source{}, fmt.Errorf("type %s: this version cannot pull it yet; remove the connector, or let it push over SCIM", c.Type)
+		return reconcile.Source{}, fmt.Errorf("type %s: nothing pulls it; write okta or entra, or let it push over SCIM", c.Type)
 	}
 	connector, err := construct(c, logger.With("connector", c.Name))
 	if err != nil {
