@@ -69,6 +69,14 @@ type Connector interface {
 	Requests() int64
 }
 
+// GroupLister is a Connector that can tell the groups of one person. Where somebody becomes known to whom Changes had no
+// need to speak, it spares a full pull.
+type GroupLister interface {
+	// GroupsOf returns the immutable ids of the groups in scope that a person is a member of, nested groups' included, by
+	// the person's immutable id. ErrNotFound where there is no such person.
+	GroupsOf(ctx context.Context, userID string) ([]string, error)
+}
+
 // Report is the outcome of a check: what was tried, in order.
 type Report struct {
 	Items []Item

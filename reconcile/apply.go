@@ -152,6 +152,9 @@ func unread(err error) absence {
 
 // userAbsence reads one person by id.
 func (w *work) userAbsence(ctx context.Context, sourceID string) absence {
+	if found, read := w.verified[userKey(sourceID)]; read {
+		return found
+	}
 	r, err := w.req.Source.Connector.User(ctx, sourceID)
 	switch {
 	case errors.Is(err, connectors.ErrNotFound):
@@ -166,6 +169,9 @@ func (w *work) userAbsence(ctx context.Context, sourceID string) absence {
 
 // groupAbsence reads one group by id. Its first page says whether it is there; its members do not matter.
 func (w *work) groupAbsence(ctx context.Context, sourceID string) absence {
+	if found, read := w.verified[groupKey(sourceID)]; read {
+		return found
+	}
 	for _, err := range w.req.Source.Connector.Group(ctx, sourceID) {
 		switch {
 		case errors.Is(err, connectors.ErrNotFound):
@@ -254,6 +260,9 @@ func (w *work) applyBatch(ctx context.Context, changes []identity.Change) ([]ide
 	})
 	var failed []identity.Change
 	for i, o := range outcomes {
+		if c := &changes[i]; c.Object == identity.ObjectMember {
+			w.moved[c.SourceID] = w.moved[c.SourceID] || o.State != identity.StateApplied
+		}
 		switch o.State {
 		case identity.StateApplied:
 			w.run.Counts.Applied++
@@ -265,4 +274,19 @@ func (w *work) applyBatch(ctx context.Context, changes []identity.Change) ([]ide
 		}
 	}
 	return failed, err
+}
+
+// settleGroups notes which groups' members agree with the source now: those that did before, and those all of whose
+// changes were applied.
+func (w *work) settleGroups(ctx context.Context, tx *store.Tx) error {
+	if err := tx.SettleGroups(ctx, w.settled); err != nil || w.run.Guard != "" {
+		return err // held removals leave members behind that the source does not list
+	}
+	var applied []string
+	for id, left := range w.moved {
+		if g := w.groups[id]; !left && g != nil && (g.last || w.since != nil) && w.complete[connectors.PhaseMembers] {
+			applied = append(applied, id)
+		}
+	}
+	return tx.SettleGroupsAsHeld(ctx, w.run.Connector, applied)
 }

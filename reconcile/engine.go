@@ -84,6 +84,7 @@ func New(o Options) (*Engine, error) {
 type Request struct {
 	Source   Source
 	DryRun   bool   // plan only: change nothing
+	Full     bool   // compare everything, even where an incremental run would do
 	Trigger  string // "schedule", "cli", "api", "demo"
 	Progress func(Progress)
 }
@@ -97,6 +98,9 @@ type Progress struct {
 	Done    int // verify, apply: changes seen to
 	Total   int // verify, apply: changes in all
 }
+
+// FullEvery is how often everything is compared at least: runs in between read what changed.
+const FullEvery = 24 * time.Hour
 
 // errStopped ends a run whose process was told to stop. The next run finds what is left.
 var errStopped = errors.New("interrupted: the process was told to stop")
@@ -112,7 +116,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 		return identity.Run{}, fmt.Errorf("run %s: %w", req.Source.Name, err)
 	}
 	run := identity.Run{
-		ID: id.String(), Connector: req.Source.Name, Kind: identity.KindFull, Trigger: req.Trigger,
+		ID: id.String(), Connector: req.Source.Name, Kind: identity.KindIncremental, Trigger: req.Trigger,
 		DryRun: req.DryRun || !req.Source.Enforce, Status: identity.RunRunning, Phase: "pull",
 		Counts: identity.Counts{Changes: map[string]int{}}, Started: e.now().UTC(),
 	}
@@ -130,13 +134,20 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 			return run, fmt.Errorf("run %s: %w", req.Source.Name, err)
 		}
 	}
+	state, err := e.store.ConnectorState(ctx, req.Source.Name)
+	if err != nil {
+		return run, err
+	}
+	if req.Full || !req.Source.Enforce || state.Checkpoint == "" || e.now().Sub(state.LastFull) >= FullEvery {
+		run.Kind = identity.KindFull
+	}
 	if err := e.store.PutRun(ctx, &run); err != nil {
 		return run, err
 	}
 	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
 	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
 
-	w := newWork(e, req, &run, lease)
+	w := newWork(e, req, &run, lease, state)
 	err = w.do(ctx)
 	if parent.Err() != nil && err != nil {
 		err = errStopped
@@ -203,17 +214,7 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 	run.Phase = "finished"
 	errs := []error{e.store.PutRun(ctx, run), e.store.DropSpool(ctx, run.ID, "")}
 	if !run.DryRun {
-		state, err := e.store.ConnectorState(ctx, run.Connector)
-		errs = append(errs, err)
-		state.LastRunID = run.ID
-		state.LastSuccess, state.LastFull = time.Time{}, time.Time{}
-		if run.Status == identity.RunDone {
-			state.LastSuccess = run.Finished
-		}
-		if failure == nil && run.Incomplete == "" {
-			state.LastFull = run.Finished
-		}
-		errs = append(errs, e.store.FinishConnectorRun(ctx, state), e.store.InTx(ctx, func(tx *store.Tx) error {
+		errs = append(errs, e.remember(ctx, w, failure), e.store.InTx(ctx, func(tx *store.Tx) error {
 			return tx.Record(ctx, []identity.Event{{
 				At: run.Finished, Type: identity.EventRunFinished, Actor: w.actor(), Object: "run", ObjectID: run.ID,
 				Name: run.Connector, Reason: string(run.Status),
@@ -236,6 +237,36 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		return fmt.Errorf("run %s: %w", run.Connector, failure)
 	}
 	return errors.Join(errs...)
+}
+
+// remember writes down how far the source is known, unless another process has taken over: then it knows better.
+func (e *Engine) remember(ctx context.Context, w *work, failure error) error {
+	run := w.run
+	state := store.ConnectorState{Connector: run.Connector, LastRunID: run.ID}
+	if run.Status == identity.RunDone {
+		state.LastSuccess = run.Finished
+	}
+	if failure == nil {
+		state.Checkpoint, state.CheckpointRunID = w.checkpoint, run.ID
+		if run.Kind == identity.KindFull && run.Incomplete == "" {
+			state.LastFull = run.Finished
+		}
+	}
+	err := e.store.InTx(ctx, func(tx *store.Tx) error {
+		if err := tx.Fence(ctx, w.lease); err != nil {
+			return err
+		}
+		if failure == nil {
+			if err := w.settleGroups(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return tx.FinishConnectorRun(ctx, state)
+	})
+	if failure != nil && errors.Is(err, store.ErrLeaseLost) {
+		return nil
+	}
+	return err
 }
 
 // Changes streams the journal of a run, in its order.

@@ -86,10 +86,12 @@ func (h *house) journal(run identity.Run) []string {
 	return lines
 }
 
-// wantEmpty wants a plan that finds no drift.
+// wantEmpty wants a full plan that finds no drift.
 func (h *house) wantEmpty() {
 	h.t.Helper()
-	run, err := h.engine.Run(h.t.Context(), h.request(true))
+	req := h.request(true)
+	req.Full = true
+	run, err := h.engine.Run(h.t.Context(), req)
 	if err != nil {
 		h.t.Fatal(err)
 	}

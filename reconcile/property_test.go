@@ -239,11 +239,15 @@ func TestProperty_PushingAndPullingEndInTheSameState(t *testing.T) {
 		puller := open(t, pulled, rules...)
 		puller.source = h.directory
 		h.pushed.source = h.directory
+		h.Incremental, h.Deltas, h.Partial = seed%4 != 0, seed&8 != 0, seed&16 != 0
 		h.begin()
 		for range 10 + h.rand.IntN(40) {
 			h.step()
 			if h.rand.IntN(8) == 0 {
 				settle(t, seed, h, puller)
+				if h.Incremental && h.rand.IntN(3) == 0 {
+					damage(t, h.rand, pulled)
+				}
 			}
 		}
 		settle(t, seed, h, puller)
@@ -285,6 +289,20 @@ func wipe(t *testing.T, s *store.Store) {
 		}
 		tamper(t, s, statement)
 	}
+}
+
+// damage changes something behind the program's back. The anchor is left alone, as everywhere.
+func damage(t *testing.T, r *rand.Rand, s *store.Store) {
+	t.Helper()
+	others := "FROM users WHERE source_id <> '" + anchorUser + "' AND source_id <> '' ORDER BY seq"
+	tamper(t, s, []string{
+		"UPDATE users SET active = NOT active WHERE id IN (SELECT id " + others + " LIMIT 1)",
+		"UPDATE users SET document = '{\"title\": \"Intruder\"}' WHERE id IN (SELECT id " + others + " LIMIT 2)",
+		"UPDATE groups SET display_name = 'Damaged', display_name_key = 'damaged' WHERE id IN (SELECT id FROM groups WHERE source_id <> '" + anchorGroup + "' ORDER BY seq LIMIT 1)",
+		"DELETE FROM group_members WHERE user_id IN (SELECT id " + others + " LIMIT 3)",
+		"INSERT INTO group_members (group_id, user_id, key_hi, key_lo) SELECT g.id, u.id, u.key_hi, u.key_lo FROM groups g, users u " +
+			"WHERE g.source_id <> '" + anchorGroup + "' AND u.source_id <> '" + anchorUser + "' AND u.source_id <> '' ON CONFLICT DO NOTHING",
+	}[r.IntN(5)])
 }
 
 // settle runs the puller until a run is done: a name may be free only after the run in which its owner gave it up.

@@ -33,6 +33,7 @@ type Scheduler struct {
 type job struct {
 	source Source
 	slots  []cron.Schedule
+	full   cron.Schedule // which of the slots are for full runs, nil for none
 }
 
 // NewScheduler returns a Scheduler, or an error that names the schedule that cannot be read.
@@ -55,6 +56,9 @@ func NewScheduler(e *Engine, schedules []Schedule) (*Scheduler, error) {
 				slots = interval(every.Delay)
 			}
 			j.slots = append(j.slots, slots)
+			if spec == schedule.Full {
+				j.full = slots
+			}
 		}
 		if len(j.slots) > 0 {
 			s.jobs = append(s.jobs, j)
@@ -138,6 +142,11 @@ func (j job) next(after time.Time) time.Time {
 	return first
 }
 
+// wantsFull tells whether a slot is one for a full run.
+func (j job) wantsFull(slot time.Time) bool {
+	return j.full != nil && j.full.Next(slot.Add(-time.Second)).Equal(slot)
+}
+
 func (s *Scheduler) runSlot(ctx context.Context, j job, slot time.Time) {
 	claimed, err := s.store.ClaimSlot(ctx, j.source.Name, slot)
 	if err != nil {
@@ -147,7 +156,7 @@ func (s *Scheduler) runSlot(ctx context.Context, j job, slot time.Time) {
 	if !claimed {
 		return // another replica has it
 	}
-	run, err := s.engine.Run(ctx, Request{Source: j.source, Trigger: "schedule"})
+	run, err := s.engine.Run(ctx, Request{Source: j.source, Full: j.wantsFull(slot), Trigger: "schedule"})
 	switch {
 	case errors.Is(err, ErrBusy):
 		s.logger.InfoContext(ctx, "slot skipped: a run is going", "connector", j.source.Name)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -27,7 +28,20 @@ type directory struct {
 	PerPage int                          // records on a page; default 3
 	Reads   []string                     // ids that were read one by one
 	Clock   func() time.Time             // default time.Now
-	Stated  func(*person) []identity.Stated
+
+	Incremental bool // gives checkpoints and knows what changed since
+	Deltas      bool // states who came and who left, not whole memberships
+	Partial     bool // states of people only what changed
+	Scoped      bool // only members of a group are in scope
+	Resync      bool // refuses its checkpoints
+	snapshots   []snapshot
+}
+
+// snapshot is a directory as it was when a checkpoint was given.
+type snapshot struct {
+	users   map[string]person
+	groups  map[string]string
+	members map[string]map[string]bool
 }
 
 type person struct {
@@ -36,7 +50,10 @@ type person struct {
 	Status identity.Status
 }
 
-var _ connectors.Connector = (*directory)(nil)
+var (
+	_ connectors.Connector   = (*directory)(nil)
+	_ connectors.GroupLister = (*directory)(nil)
+)
 
 func newDirectory() *directory {
 	return &directory{
@@ -108,7 +125,11 @@ func (d *directory) Requests() int64 {
 
 func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Page, error] {
 	return func(yield func(connectors.Page, error) bool) {
+		checkpoint := d.checkpoint()
 		give := func(p connectors.Page) bool {
+			if p.Phase == connectors.PhaseMembers && p.Complete && len(d.Fail) == 0 {
+				p.Checkpoint = checkpoint
+			}
 			if d.OnPage != nil {
 				d.OnPage(p.Phase)
 			}
@@ -117,7 +138,7 @@ func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Pag
 		size := max(d.PerPage, 3)
 		var listed []string
 		for _, id := range slices.Sorted(maps.Keys(d.Users)) {
-			if s := d.Users[id].Status; !d.Hidden[id] && s != identity.StatusGone {
+			if s := d.Users[id].Status; !d.Hidden[id] && s != identity.StatusGone && d.inScope(id) {
 				listed = append(listed, id)
 			}
 		}
@@ -181,8 +202,135 @@ func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Pag
 	}
 }
 
-func (d *directory) Changes(context.Context, string) iter.Seq2[connectors.Page, error] {
-	return func(yield func(connectors.Page, error) bool) { yield(connectors.Page{}, connectors.ErrResync) }
+// inScope tells whether somebody is to be provisioned.
+func (d *directory) inScope(id string) bool {
+	if !d.Scoped {
+		return true
+	}
+	for group := range d.Groups {
+		if d.Members[group][id] {
+			return true
+		}
+	}
+	return false
+}
+
+// checkpoint remembers the directory as it is and returns what finds it again.
+func (d *directory) checkpoint() string {
+	if !d.Incremental {
+		return ""
+	}
+	now := snapshot{map[string]person{}, maps.Clone(d.Groups), map[string]map[string]bool{}}
+	for id, p := range d.Users {
+		now.users[id] = *p
+	}
+	for id, members := range d.Members {
+		now.members[id] = maps.Clone(members)
+	}
+	d.snapshots = append(d.snapshots, now)
+	return connectors.Checkpoint{Connector: "okta", At: d.now(), State: fmt.Appendf(nil, "%d", len(d.snapshots)-1)}.String()
+}
+
+// Changes states what changed since the checkpoint, and once more who changed in the step before: sources overlap.
+func (d *directory) Changes(_ context.Context, text string) iter.Seq2[connectors.Page, error] {
+	return func(yield func(connectors.Page, error) bool) {
+		c, err := connectors.ParseCheckpoint(text, "okta", "", d.now())
+		if err == nil && d.Resync {
+			err = connectors.ErrResync
+		}
+		if err != nil {
+			yield(connectors.Page{}, err)
+			return
+		}
+		at, _ := strconv.Atoi(string(c.State))
+		checkpoint := d.checkpoint()
+		users, groups, members := d.changedUsers(d.snapshots[at]), d.changedGroups(d.snapshots[at]), d.changedMembers(d.snapshots[at])
+		again := d.changedUsers(d.snapshots[max(at-1, 0)])
+		users.Records = append(again.Records, users.Records...)
+		if !yield(users, nil) {
+			return
+		}
+		if err := d.Fail[connectors.PhaseUsers]; err != nil && !yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseUsers, Err: err}) {
+			return
+		}
+		if !yield(groups, nil) {
+			return
+		}
+		if err := d.Fail[connectors.PhaseMembers]; err != nil {
+			yield(connectors.Page{}, &connectors.IncompleteError{Phase: connectors.PhaseMembers, Err: err})
+			return
+		}
+		if len(d.Fail) == 0 {
+			members.Checkpoint = checkpoint
+		}
+		yield(members, nil)
+	}
+}
+
+func (d *directory) changedUsers(old snapshot) connectors.Page {
+	page := connectors.Page{Phase: connectors.PhaseUsers, Unscoped: d.Scoped}
+	for _, id := range slices.Sorted(maps.Keys(d.Users)) {
+		before, known := old.users[id]
+		if known && before == *d.Users[id] {
+			continue
+		}
+		r := d.record(id, d.now())
+		if known && d.Partial {
+			if before.Name == d.Users[id].Name {
+				r.UserName = ""
+			}
+			if before.Status == d.Users[id].Status {
+				r.Status, r.RawStatus = "", ""
+			}
+			if before.Title == d.Users[id].Title {
+				r.Attributes = slices.DeleteFunc(r.Attributes, func(s identity.Stated) bool { return s.Path == pathTitle })
+			}
+		}
+		page.Records = append(page.Records, r)
+	}
+	for _, id := range slices.Sorted(maps.Keys(old.users)) {
+		if d.Users[id] == nil {
+			page.Doubtful = append(page.Doubtful, id)
+		}
+	}
+	return page
+}
+
+func (d *directory) changedGroups(old snapshot) connectors.Page {
+	page := connectors.Page{Phase: connectors.PhaseGroups}
+	for _, id := range slices.Sorted(maps.Keys(d.Groups)) {
+		if name, known := old.groups[id]; !known || name != d.Groups[id] {
+			page.Groups = append(page.Groups, identity.GroupRecord{SourceID: id, DisplayName: d.Groups[id], ExternalID: id, ReadAt: d.now()})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(old.groups)) {
+		if _, there := d.Groups[id]; !there {
+			page.Groups = append(page.Groups, identity.GroupRecord{SourceID: id, Gone: true, ReadAt: d.now()})
+		}
+	}
+	return page
+}
+
+func (d *directory) changedMembers(old snapshot) connectors.Page {
+	page := connectors.Page{Phase: connectors.PhaseMembers}
+	for _, id := range slices.Sorted(maps.Keys(d.Groups)) {
+		if maps.Equal(old.members[id], d.Members[id]) {
+			continue
+		}
+		m := identity.MemberRecord{GroupID: id, Last: !d.Deltas, Delta: d.Deltas}
+		for _, user := range slices.Sorted(maps.Keys(d.Members[id])) {
+			if !d.Deltas || !old.members[id][user] {
+				m.UserIDs = append(m.UserIDs, user)
+			}
+		}
+		for _, user := range slices.Sorted(maps.Keys(old.members[id])) {
+			if d.Deltas && !d.Members[id][user] {
+				m.Removed = append(m.Removed, user)
+			}
+		}
+		page.Members = append(page.Members, m)
+	}
+	return page
 }
 
 func (d *directory) User(_ context.Context, id string) (identity.Record, error) {
@@ -192,10 +340,24 @@ func (d *directory) User(_ context.Context, id string) (identity.Record, error) 
 	if err := d.Broken[id]; err != nil {
 		return identity.Record{}, err
 	}
-	if d.Users[id] == nil {
+	if d.Users[id] == nil || !d.inScope(id) {
 		return identity.Record{}, fmt.Errorf("user %s: %w", id, connectors.ErrNotFound)
 	}
 	return d.record(id, d.now()), nil
+}
+
+// GroupsOf returns whose member somebody is.
+func (d *directory) GroupsOf(_ context.Context, id string) ([]string, error) {
+	if err := d.Broken[id]; err != nil {
+		return nil, err
+	}
+	var groups []string
+	for group := range d.Groups {
+		if d.Members[group][id] {
+			groups = append(groups, group)
+		}
+	}
+	return groups, nil
 }
 
 func (d *directory) Group(_ context.Context, id string) iter.Seq2[connectors.Page, error] {
@@ -207,7 +369,11 @@ func (d *directory) Group(_ context.Context, id string) iter.Seq2[connectors.Pag
 		case !there:
 			yield(connectors.Page{}, fmt.Errorf("group %s: %w", id, connectors.ErrNotFound))
 		default:
-			yield(connectors.Page{Phase: connectors.PhaseGroups, Groups: []identity.GroupRecord{{SourceID: id, DisplayName: name}}, Complete: true}, nil)
+			g := identity.GroupRecord{SourceID: id, DisplayName: name, ExternalID: id, ReadAt: d.now()}
+			if yield(connectors.Page{Phase: connectors.PhaseGroups, Groups: []identity.GroupRecord{g}, Complete: true}, nil) {
+				m := identity.MemberRecord{GroupID: id, UserIDs: slices.Sorted(maps.Keys(d.Members[id])), Last: true}
+				yield(connectors.Page{Phase: connectors.PhaseMembers, Members: []identity.MemberRecord{m}, Complete: true}, nil)
+			}
 		}
 	}
 }

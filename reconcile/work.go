@@ -24,6 +24,13 @@ type work struct {
 	drifted  []*groupWork          // groups whose members have to be compared one by one
 	complete map[connectors.Phase]bool
 
+	state      store.ConnectorState // as the run began
+	checkpoint string               // where the next incremental run goes on, "" to stay
+	since      *since               // of an incremental run
+	verified   map[string]absence   // who and what was read by id in vain already: see userKey and groupKey
+	settled    []store.SettledGroup // groups whose members agree
+	moved      map[string]bool      // groups whose members were changed, by immutable id: whether any change is left
+
 	hash    plan.Hash
 	journal []identity.Change // planned and not yet written
 	ord     int64
@@ -47,6 +54,7 @@ type groupWork struct {
 	ids     []string
 	spooled bool
 	last    bool
+	moves   int // planned changes of its members
 }
 
 // memberSpool is the number of one group's members that are kept in memory; beyond, they go to the database.
@@ -55,12 +63,16 @@ const memberSpool = 10_000
 // journalBatch is the number of changes that are written at once.
 const journalBatch = 1000
 
-func newWork(e *Engine, req Request, run *identity.Run, lease store.Lease) *work {
+func newWork(e *Engine, req Request, run *identity.Run, lease store.Lease, state store.ConnectorState) *work {
 	return &work{
-		Engine: e, req: req, run: run, lease: lease, requestsBefore: req.Source.Connector.Requests(),
-		groups: map[string]*groupWork{}, complete: map[connectors.Phase]bool{},
+		Engine: e, req: req, run: run, lease: lease, state: state, requestsBefore: req.Source.Connector.Requests(),
+		groups: map[string]*groupWork{}, complete: map[connectors.Phase]bool{}, verified: map[string]absence{},
+		moved: map[string]bool{},
 	}
 }
+
+func userKey(sourceID string) string  { return "user " + sourceID }
+func groupKey(sourceID string) string { return "group " + sourceID }
 
 func (w *work) actor() identity.Actor {
 	return identity.Actor{Kind: "connector", ID: w.run.Connector, Name: w.run.Connector, RunID: w.run.ID}
@@ -82,6 +94,7 @@ func (w *work) do(ctx context.Context) error {
 	}{
 		{"pull", w.pull},
 		{"plan", w.planMembers},
+		{"plan", w.planDeltas},
 		{"plan", w.planAbsent},
 		{"plan", w.planGrants},
 		{"guard", w.guard},
@@ -168,9 +181,41 @@ func (w *work) incomplete(reason string) {
 	w.run.Incomplete += reason
 }
 
-// pull reads the source and compares page by page. An error after something was read leaves what was read to be
-// applied, without removals; an error before that ends the run.
+// pull reads the source: what changed since the checkpoint where that will do, else everything.
 func (w *work) pull(ctx context.Context) error {
+	if w.run.Kind == identity.KindFull {
+		return w.pullAll(ctx)
+	}
+	err := w.pullChanges(ctx)
+	var most *tooMuch
+	if !errors.As(err, &most) {
+		return err
+	}
+	w.logger.InfoContext(ctx, "a full run takes the place of an incremental one", "connector", w.run.Connector, "run_id", w.run.ID, "reason", most.reason)
+	if err := w.beginAnew(ctx); err != nil {
+		return err
+	}
+	return w.pullAll(ctx)
+}
+
+// beginAnew forgets what an incremental pull found.
+func (w *work) beginAnew(ctx context.Context) error {
+	if err := errors.Join(w.store.DropJournal(ctx, w.run.ID), w.store.DropSpool(ctx, w.run.ID, "")); err != nil {
+		return err
+	}
+	users, groups, members := w.tally.Users.Held, w.tally.Groups.Held, w.tally.Members.Held
+	w.tally = plan.Tally{Users: plan.Count{Held: users}, Groups: plan.Count{Held: groups}, Members: plan.Count{Held: members}}
+	w.run.Kind, w.run.Incomplete, w.run.Counts = identity.KindFull, "", identity.Counts{Changes: map[string]int{}}
+	w.since, w.checkpoint, w.groups, w.drifted, w.settled = nil, "", map[string]*groupWork{}, nil, nil
+	w.hash, w.journal, w.ord, w.seen = plan.Hash{}, nil, 0, bitmap{}
+	clear(w.complete)
+	clear(w.verified)
+	return w.store.PutRun(ctx, w.run)
+}
+
+// pullAll reads everything and compares page by page. An error after something was read leaves what was read to be
+// applied, without removals; an error before that ends the run.
+func (w *work) pullAll(ctx context.Context) error {
 	for page, err := range w.req.Source.Connector.Full(ctx, "") {
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
@@ -194,6 +239,7 @@ func (w *work) pull(ctx context.Context) error {
 		if page.Complete {
 			w.complete[page.Phase] = true
 		}
+		w.checkpoint = page.Checkpoint
 		w.progress(0, 0)
 	}
 	if err := ctx.Err(); err != nil {
@@ -205,6 +251,9 @@ func (w *work) pull(ctx context.Context) error {
 				w.incomplete(fmt.Sprintf("the listing of %s did not reach its end", phase))
 			}
 		}
+	}
+	if w.run.Incomplete != "" {
+		w.checkpoint = ""
 	}
 	w.tally.Users.Stated, w.tally.Groups.Stated, w.tally.Members.Stated = w.run.Counts.Users, w.run.Counts.Groups, w.run.Counts.Members
 	return nil
@@ -386,7 +435,7 @@ func (w *work) members(ctx context.Context, m *identity.MemberRecord) error {
 			return err
 		}
 	}
-	if g.last && g.known {
+	if g.last && g.known && w.since == nil {
 		return w.settle(ctx, g)
 	}
 	return nil
@@ -404,6 +453,11 @@ func (w *work) settle(ctx context.Context, g *groupWork) error {
 	same := g.id != "" && g.count == g.heldN && g.hash == g.held
 	if same || g.conflict || g.id == "" && g.count == 0 {
 		g.ids = nil
+		if same {
+			w.settled = append(w.settled, store.SettledGroup{ID: g.id, Count: g.heldN, Hash: g.held})
+		} else if !g.conflict {
+			w.moved[g.sourceID] = false // it is created without members
+		}
 		if g.spooled {
 			return w.store.DropSpool(ctx, w.run.ID, g.sourceID)
 		}
@@ -423,63 +477,90 @@ const memberPage = 2000
 // planMembers compares the members of groups that drifted.
 func (w *work) planMembers(ctx context.Context) error {
 	for _, g := range w.drifted {
-		readAt := w.run.Started
 		stays := g.heldN // members who are left afterwards
-		add := func(op identity.Op, rows []store.MemberDrift) error {
-			for _, m := range rows {
-				c := plan.Member(op, g.sourceID, g.id, g.name, m.UserSourceID, m.UserID, m.UserName)
-				c.ReadAt = readAt
-				if err := w.add(ctx, c); err != nil {
-					return err
-				}
-			}
-			if op == identity.OpAdd {
-				stays += len(rows)
-			} else {
+		err := w.eachMissing(ctx, g, func(rows []store.MemberDrift) error {
+			stays += len(rows)
+			return w.addMembers(ctx, g, identity.OpAdd, rows)
+		})
+		if err == nil && g.id != "" && w.complete[connectors.PhaseMembers] {
+			err = w.eachExtra(ctx, g, func(rows []store.MemberDrift) error {
 				stays -= len(rows)
-			}
-			return nil
+				return w.addMembers(ctx, g, identity.OpRemove, rows)
+			})
 		}
-		for after := ""; ; {
-			rows, err := w.store.MissingMembers(ctx, w.run.ID, w.run.Connector, g.sourceID, g.id, after, memberPage)
-			if err != nil {
-				return err
-			}
-			if err := add(identity.OpAdd, rows); err != nil {
-				return err
-			}
-			if len(rows) < memberPage {
-				break
-			}
-			after = rows[len(rows)-1].UserSourceID
+		if err != nil {
+			return err
 		}
-		if g.id == "" || !w.complete[connectors.PhaseMembers] {
-			continue
-		}
-		for after := ""; ; {
-			rows, err := w.store.ExtraMembers(ctx, w.run.ID, w.run.Connector, g.sourceID, g.id, after, memberPage)
-			if err != nil {
-				return err
-			}
-			if err := add(identity.OpRemove, rows); err != nil {
-				return err
-			}
-			if len(rows) < memberPage {
-				break
-			}
-			after = rows[len(rows)-1].UserID
-		}
-		if g.mapped && stays <= 0 && g.heldN > 0 {
-			w.tally.Emptied = append(w.tally.Emptied, g.name)
+		w.planned(g, stays)
+	}
+	return nil
+}
+
+// planned notes what planning a group's members came to: how many stay.
+func (w *work) planned(g *groupWork, stays int) {
+	if g.id != "" && w.complete[connectors.PhaseMembers] && g.mapped && stays <= 0 && g.heldN > 0 {
+		w.tally.Emptied = append(w.tally.Emptied, g.name)
+	}
+	if g.moves == 0 && g.id != "" && g.last && w.complete[connectors.PhaseMembers] {
+		// Whom the source lists beyond these is not provisioned.
+		w.settled = append(w.settled, store.SettledGroup{ID: g.id, Count: g.heldN, Hash: g.held})
+	}
+}
+
+// addMembers plans changes of a group's members.
+func (w *work) addMembers(ctx context.Context, g *groupWork, op identity.Op, rows []store.MemberDrift) error {
+	g.moves += len(rows)
+	for _, m := range rows {
+		c := plan.Member(op, g.sourceID, g.id, g.name, m.UserSourceID, m.UserID, m.UserName)
+		c.ReadAt = w.run.Started
+		if err := w.add(ctx, c); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// eachMissing calls use with those whom the source lists as members of a drifted group and who are not, page by page.
+func (w *work) eachMissing(ctx context.Context, g *groupWork, use func([]store.MemberDrift) error) error {
+	for after := ""; ; {
+		rows, err := w.store.MissingMembers(ctx, w.run.ID, w.run.Connector, g.sourceID, g.id, after, memberPage)
+		if err != nil {
+			return err
+		}
+		if err := use(rows); err != nil {
+			return err
+		}
+		if len(rows) < memberPage {
+			return nil
+		}
+		after = rows[len(rows)-1].UserSourceID
+	}
+}
+
+// eachExtra calls use with the members of a drifted group whom the source does not list, page by page.
+func (w *work) eachExtra(ctx context.Context, g *groupWork, use func([]store.MemberDrift) error) error {
+	for after := ""; ; {
+		rows, err := w.store.ExtraMembers(ctx, w.run.ID, w.run.Connector, g.sourceID, g.id, after, memberPage)
+		if err != nil {
+			return err
+		}
+		if err := use(rows); err != nil {
+			return err
+		}
+		if len(rows) < memberPage {
+			return nil
+		}
+		after = rows[len(rows)-1].UserID
+	}
 }
 
 // planAbsent plans the removal of whoever and whatever a complete listing does not have any more. Removals of a listing
 // that is not complete, whatever found them, are taken out of the plan.
 func (w *work) planAbsent(ctx context.Context) error {
 	const page = 5000
+	if w.since != nil {
+		return w.withdrawUnproven(ctx)
+	}
 	if w.complete[connectors.PhaseUsers] {
 		for after := int64(0); ; {
 			owned, err := w.store.OwnedSeqs(ctx, w.run.Connector, after, page)
@@ -529,6 +610,19 @@ func (w *work) planAbsent(ctx context.Context) error {
 		}
 		after = owned[len(owned)-1].Seq
 	}
+}
+
+// withdrawUnproven takes the removals out of the plan that an incremental pull does not prove.
+func (w *work) withdrawUnproven(ctx context.Context) error {
+	if !w.complete[connectors.PhaseUsers] {
+		if err := w.withdraw(ctx, identity.ObjectUser, &w.tally.Users); err != nil {
+			return err
+		}
+	}
+	if !w.complete[connectors.PhaseGroups] {
+		return w.withdraw(ctx, identity.ObjectGroup, &w.tally.Groups)
+	}
+	return nil
 }
 
 // withdraw takes the planned removals of one kind of object out of the plan.
@@ -597,8 +691,11 @@ func (w *work) planGrants(ctx context.Context) error {
 		for i := range owned {
 			g := &owned[i]
 			stated := w.groups[g.SourceID]
-			if stated == nil || stated.planned {
+			if stated != nil && stated.planned || stated == nil && w.since == nil {
 				continue // a group that changes gets its grants with the change
+			}
+			if _, gone := w.goneGroup(g.SourceID); gone {
+				continue
 			}
 			if err := w.groupGrants(ctx, g, names[g.TeamID], held[g.ID]); err != nil {
 				return err
@@ -609,4 +706,13 @@ func (w *work) planGrants(ctx context.Context) error {
 		}
 		after = owned[len(owned)-1].Seq
 	}
+}
+
+// goneGroup tells whether an incremental pull found a group to be gone, and why.
+func (w *work) goneGroup(sourceID string) (string, bool) {
+	if w.since == nil {
+		return "", false
+	}
+	reason, gone := w.since.gone[sourceID]
+	return reason, gone
 }

@@ -265,6 +265,18 @@ func (r reader) MissingMembers(ctx context.Context, runID, source, groupSourceID
 	}
 }
 
+// Provisioned returns who of these people of a source is held, or about to be by what a run planned.
+func (r reader) Provisioned(ctx context.Context, runID, source string, sourceIDs []string) ([]MemberDrift, error) {
+	if len(sourceIDs) == 0 {
+		return nil, nil
+	}
+	provisioned, err := r.missingOf(ctx, runID, source, "", sourceIDs)
+	if err != nil {
+		return nil, fmt.Errorf("compare members: %w", err)
+	}
+	return provisioned, nil
+}
+
 // missingOf returns who of these stated members is provisioned and not held in the group.
 func (r reader) missingOf(ctx context.Context, runID, source, groupID string, stated []string) ([]MemberDrift, error) {
 	held, err := r.HeldUsers(ctx, source, stated)
@@ -322,7 +334,7 @@ func (r reader) journaledUsers(ctx context.Context, runID, column string, values
 	}
 	var rows []struct{ SourceID, ObjectID, Name string }
 	statement, args := r.d.lookup("ord, source_id, object_id, name", "run_changes",
-		"run_id = ? AND object = 'user' AND op <> 'conflict' AND "+column+" <> ''", []any{runID}, column, "text", values)
+		"run_id = ? AND object = 'user' AND state = 'planned' AND "+column+" <> ''", []any{runID}, column, "text", values)
 	err := r.raw(ctx, statement+" ORDER BY ord", args...).Scan(&rows).Error
 	if err != nil {
 		return nil, err

@@ -8,23 +8,25 @@ import (
 
 // ConnectorState is what is remembered of a connector between runs.
 type ConnectorState struct {
-	Connector   string
-	Checkpoint  string // where incremental pulls go on; "" means only a full one will do
-	LastRunID   string
-	LastSlot    time.Time // the scheduled slot that was last claimed
-	LastSuccess time.Time // end of the last run that repaired everything
-	LastFull    time.Time // end of the last full run whose pull was proven complete
+	Connector       string
+	Checkpoint      string // where incremental pulls go on; "" means only a full one will do
+	CheckpointRunID string // the run that moved the checkpoint there
+	LastRunID       string
+	LastSlot        time.Time // the scheduled slot that was last claimed
+	LastSuccess     time.Time // end of the last run that repaired everything
+	LastFull        time.Time // end of the last full run whose pull was proven complete
 }
 
 type connectorStateRow struct {
-	Connector, Checkpoint, LastRunID      string
-	LastSlotAt, LastSuccessAt, LastFullAt *time.Time
+	Connector, Checkpoint, CheckpointRunID, LastRunID string
+	LastSlotAt, LastSuccessAt, LastFullAt             *time.Time
 }
 
 // ConnectorState returns what is remembered of a connector; of an unknown one, nothing.
 func (r reader) ConnectorState(ctx context.Context, connector string) (ConnectorState, error) {
 	var rows []connectorStateRow
-	err := r.raw(ctx, "SELECT connector, checkpoint, last_run_id, last_slot_at, last_success_at, last_full_at FROM connector_states WHERE connector = ?", connector).Scan(&rows).Error
+	err := r.raw(ctx, "SELECT connector, checkpoint, checkpoint_run_id, last_run_id, last_slot_at, last_success_at, last_full_at "+
+		"FROM connector_states WHERE connector = ?", connector).Scan(&rows).Error
 	if err != nil {
 		return ConnectorState{}, fmt.Errorf("read state of connector %s: %w", connector, err)
 	}
@@ -32,16 +34,21 @@ func (r reader) ConnectorState(ctx context.Context, connector string) (Connector
 		return ConnectorState{Connector: connector}, nil
 	}
 	row := rows[0]
-	return ConnectorState{row.Connector, row.Checkpoint, row.LastRunID, timeOf(row.LastSlotAt), timeOf(row.LastSuccessAt), timeOf(row.LastFullAt)}, nil
+	return ConnectorState{
+		row.Connector, row.Checkpoint, row.CheckpointRunID, row.LastRunID,
+		timeOf(row.LastSlotAt), timeOf(row.LastSuccessAt), timeOf(row.LastFullAt),
+	}, nil
 }
 
-// FinishConnectorRun remembers how a run ended. Zero times leave what is remembered.
+// FinishConnectorRun remembers how a run ended. Zero times, and an empty checkpoint, leave what is remembered.
 func (r reader) FinishConnectorRun(ctx context.Context, state ConnectorState) error {
-	_, err := r.exec(ctx, "INSERT INTO connector_states (connector, checkpoint, last_run_id, last_success_at, last_full_at) VALUES (?, ?, ?, ?, ?) "+
-		"ON CONFLICT (connector) DO UPDATE SET checkpoint = excluded.checkpoint, last_run_id = excluded.last_run_id, "+
+	_, err := r.exec(ctx, "INSERT INTO connector_states (connector, checkpoint, checkpoint_run_id, last_run_id, last_success_at, last_full_at) VALUES (?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (connector) DO UPDATE SET last_run_id = excluded.last_run_id, "+
+		"checkpoint = CASE WHEN excluded.checkpoint = '' THEN connector_states.checkpoint ELSE excluded.checkpoint END, "+
+		"checkpoint_run_id = CASE WHEN excluded.checkpoint = '' THEN connector_states.checkpoint_run_id ELSE excluded.checkpoint_run_id END, "+
 		"last_success_at = coalesce(excluded.last_success_at, connector_states.last_success_at), "+
 		"last_full_at = coalesce(excluded.last_full_at, connector_states.last_full_at)",
-		state.Connector, state.Checkpoint, state.LastRunID, utc(state.LastSuccess), utc(state.LastFull))
+		state.Connector, state.Checkpoint, state.CheckpointRunID, state.LastRunID, utc(state.LastSuccess), utc(state.LastFull))
 	if err != nil {
 		return fmt.Errorf("write state of connector %s: %w", state.Connector, err)
 	}

@@ -70,7 +70,7 @@ func Users(source string, records []identity.Record, s UserSnapshot) (changes []
 			held = match.User
 		}
 		if c, ok := user(source, r, held); ok {
-			c.Fingerprint, c.ReadAt, c.Status = digest, r.ReadAt, r.Status
+			c.Fingerprint, c.ReadAt, c.Status = digest, r.ReadAt, statusOf(r, held)
 			changes = append(changes, c)
 		} else if held != nil && held.Source == source && held.SourceID == r.SourceID {
 			seen = append(seen, identity.Seen{ID: held.ID, Version: held.Version, Fingerprint: digest})
@@ -88,7 +88,7 @@ func conflict(r *identity.Record, reason string) identity.Change {
 
 // user is the change that one record makes to one person, if any.
 func user(source string, r *identity.Record, held *identity.User) (identity.Change, bool) {
-	d := lifecycle.Decide(r.Status, held, lifecycle.Facts{Way: lifecycle.Pull, Source: source})
+	d := lifecycle.Decide(statusOf(r, held), held, lifecycle.Facts{Way: lifecycle.Pull, Source: source})
 	if d.Op == "" {
 		return identity.Change{}, false
 	}
@@ -124,12 +124,24 @@ func user(source string, r *identity.Record, held *identity.User) (identity.Chan
 	return c, true
 }
 
+// statusOf is what a record says of an account; one that says nothing of it means that it is as it was.
+func statusOf(r *identity.Record, held *identity.User) identity.Status {
+	switch {
+	case r.Status != "" || held == nil:
+		return r.Status
+	case held.Active:
+		return identity.StatusActive
+	}
+	return identity.StatusInactive
+}
+
 // Absent is the change for somebody whom a complete listing does not have any more.
 func Absent(h identity.HeldUser) identity.Change {
 	return identity.Change{
 		Object: identity.ObjectUser, Op: identity.OpDeactivate, SourceID: h.SourceID, ID: h.ID, Name: h.UserName,
 		Version: h.Version, Reason: "absent from the source's listing", State: identity.StatePlanned, Absent: true,
-		Fields: []identity.FieldChange{{Path: identity.PathActive.String(), Before: true, After: false}},
+		Fingerprint: identity.AbsentFingerprint(),
+		Fields:      []identity.FieldChange{{Path: identity.PathActive.String(), Before: true, After: false}},
 	}
 }
 

@@ -89,6 +89,12 @@ func (r *Record) Fingerprint() Fingerprint {
 	return Fingerprint(sum[:16])
 }
 
+// AbsentFingerprint is that of somebody whom the source does not have any more: no record has it.
+func AbsentFingerprint() Fingerprint {
+	sum := sha256.Sum256([]byte("absent"))
+	return Fingerprint(sum[:16])
+}
+
 // Fingerprint digests the group record.
 func (r *GroupRecord) Fingerprint() Fingerprint {
 	var stack [256]byte

@@ -124,11 +124,11 @@ func connectorState(f *fixture) {
 		f.equal("ConnectorState", got, want)
 	}
 	read(store.ConnectorState{Connector: "okta"})
-	want := store.ConnectorState{Connector: "okta", Checkpoint: `{"since":"ü'"}`, LastRunID: "r1", LastSuccess: epoch, LastFull: at(time.Second)}
+	want := store.ConnectorState{Connector: "okta", Checkpoint: `{"since":"ü'"}`, CheckpointRunID: "r1", LastRunID: "r1", LastSuccess: epoch, LastFull: at(time.Second)}
 	f.check(f.s.FinishConnectorRun(f.ctx, want))
 	read(want)
 	f.check(f.s.FinishConnectorRun(f.ctx, store.ConnectorState{Connector: "okta", LastRunID: "r2", LastSuccess: at(time.Hour)}))
-	want.Checkpoint, want.LastRunID, want.LastSuccess = "", "r2", at(time.Hour)
+	want.LastRunID, want.LastSuccess = "r2", at(time.Hour) // without a checkpoint the old one stays
 	read(want)
 	if claimed, err := f.s.ClaimSlot(f.ctx, "okta", epoch); err != nil || !claimed {
 		f.Errorf("ClaimSlot = %v, %v", claimed, err)

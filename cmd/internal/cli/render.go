@@ -169,7 +169,11 @@ func summary(p palette, run *identity.Run) string {
 	if n := run.Counts.Kept; n > 0 {
 		fmt.Fprintf(&b, " %d kept, because reading by id did not confirm the absence.", n)
 	}
-	fmt.Fprintf(&b, " Read %s, %s, %s in %s, %s.",
+	what := ""
+	if run.Kind == identity.KindIncremental {
+		what = "what changed: "
+	}
+	fmt.Fprintf(&b, " Read %s%s, %s, %s in %s, %s.", what,
 		plural(run.Counts.Users, "user"), plural(run.Counts.Groups, "group"), plural(run.Counts.Members, "membership"),
 		plural(int(run.Requests), "request"), durationText(run.Finished.Sub(run.Started)))
 	return b.String()

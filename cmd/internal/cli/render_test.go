@@ -82,6 +82,10 @@ func TestSummary(t *testing.T) {
 		want string
 	}{
 		{run(func(*identity.Run) {}), "No drift: what okta states is what is held." + read},
+		{
+			run(func(r *identity.Run) { r.Kind = identity.KindIncremental }),
+			"No drift: what okta states is what is held. Read what changed: 1 user, 2 groups, 1 membership in 1 request, 1.23s.",
+		},
 		{run(func(r *identity.Run) { r.Incomplete = "users" }), "Run: nothing to change." + read},
 		{run(func(r *identity.Run) { r.Incomplete, r.Counts.Skipped = "users", 3 }), "Run: nothing to change. 3 skipped." + read},
 		{

@@ -21,12 +21,13 @@ import (
 const defaultLines = 1000
 
 func (e *env) resyncCommand() *cobra.Command {
-	var dryRun bool
-	var lines int
+	var want wanted
 	c := &cobra.Command{
 		Use:   "resync [CONNECTOR...]",
 		Short: "Pull, compare and repair now",
-		Long: "Pull the named connectors, or all, compare what they state with what is held, and repair the drift.\n\n" +
+		Long: "Pull the named connectors, or all, compare what they state with what is held, and repair the drift. Where a full\n" +
+			"run succeeded within a day, only what changed since the last run is read: at the source, here, and what that run\n" +
+			"left undone. --full reads and compares everything.\n\n" +
 			"Exit status: 0 done and no drift left, 1 error, 2 changes present (--dry-run, or a connector in mode report),\n" +
 			"3 removals held by the guard, 4 partial (the pull was not proven complete, a change failed, or drift is left that\n" +
 			"needs an operator), 5 another run of the connector is going.",
@@ -34,17 +35,27 @@ func (e *env) resyncCommand() *cobra.Command {
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.completeConnectors,
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.runConnectors(c.Context(), args, dryRun, lines)
+			return e.runConnectors(c.Context(), args, want)
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "plan only: print the drift and change nothing (same as idpsync plan)")
-	c.Flags().Bool("full", false, "read everything; in this version every run does")
-	c.Flags().IntVar(&lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
+	c.Flags().BoolVar(&want.dryRun, "dry-run", false, "plan only: print the drift and change nothing (same as idpsync plan)")
+	want.flags(c)
 	return c
 }
 
+// wanted is what the flags of resync and plan ask for.
+type wanted struct {
+	dryRun, full bool
+	lines        int
+}
+
+func (w *wanted) flags(c *cobra.Command) {
+	c.Flags().BoolVar(&w.full, "full", false, "read and compare everything, not only what changed")
+	c.Flags().IntVar(&w.lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
+}
+
 func (e *env) planCommand() *cobra.Command {
-	var lines int
+	want := wanted{dryRun: true}
 	c := &cobra.Command{
 		Use:   "plan [CONNECTOR...]",
 		Short: "Print the drift as a diff and change nothing",
@@ -54,10 +65,10 @@ func (e *env) planCommand() *cobra.Command {
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.completeConnectors,
 		RunE: func(c *cobra.Command, args []string) error {
-			return e.runConnectors(c.Context(), args, true, lines)
+			return e.runConnectors(c.Context(), args, want)
 		},
 	}
-	c.Flags().IntVar(&lines, "lines", defaultLines, "print at most `N` changes as text, 0 for all")
+	want.flags(c)
 	return c
 }
 
@@ -74,8 +85,8 @@ func (e *env) completeConnectors(*cobra.Command, []string, string) ([]string, co
 }
 
 // runConnectors runs connectors one after the other and prints each run.
-func (e *env) runConnectors(ctx context.Context, names []string, dryRun bool, lines int) error {
-	if err := atLeast("lines", lines, 0); err != nil {
+func (e *env) runConnectors(ctx context.Context, names []string, want wanted) error {
+	if err := atLeast("lines", want.lines, 0); err != nil {
 		return err
 	}
 	config, err := e.load()
@@ -106,7 +117,7 @@ func (e *env) runConnectors(ctx context.Context, names []string, dryRun bool, li
 	var runs []identity.Run
 	var failures []error
 	for _, source := range sources {
-		run, err := e.runOne(ctx, a, reconcile.Request{Source: source, DryRun: dryRun, Trigger: "cli"}, lines)
+		run, err := e.runOne(ctx, a, reconcile.Request{Source: source, DryRun: want.dryRun, Full: want.full, Trigger: "cli"}, want.lines)
 		if err != nil {
 			failures = append(failures, err)
 			e.complain(err)
