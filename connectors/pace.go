@@ -8,18 +8,27 @@ import (
 	"time"
 )
 
-// longestPause bounds one pause of the pacer: windows are a minute long, a reset further away is a mistake.
-const longestPause = 90 * time.Second
+const (
+	// window is how long a bucket lasts: Okta's limits are ones of a minute.
+	window = time.Minute
+	// longestPause bounds one pause of the pacer: a reset further away is a mistake.
+	longestPause = 90 * time.Second
+	// enough is how many requests a share has, at least, if the last of them may wait.
+	enough = 10
+	// earliest is how far into a window its rest can be told from what others did so far.
+	earliest = 3 * time.Second
+)
 
-// pacer keeps each endpoint within its share of the bucket that the provider reports. It lets requests through as
-// they come until the share of the current window is used, then holds them until the window ends: a small directory
-// is never slowed down. What others leave of the bucket counts too: the last twentieth is theirs.
+// pacer keeps requests within a share of the buckets that the provider reports. It lets them through as they come until
+// the share of the current window is used, then holds them until the window ends: a small directory is never slowed
+// down. Others may draw on the same bucket: the share is one of what they leave, by what shows in this window and, as that
+// is known early on at best, by how the last one went; and the last twentieth is theirs.
 type pacer struct {
 	share float64
 	now   func() time.Time
 
 	mu      sync.Mutex
-	buckets map[string]*bucket
+	buckets map[string]*bucket // by name
 }
 
 type bucket struct {
@@ -28,6 +37,9 @@ type bucket struct {
 	reset     time.Time // end of the window by our clock; zero while unknown
 	used      int       // requests of ours in the window
 	flying    int       // of those, not yet answered
+	others    int       // requests of others in the window, as far as it shows
+	pace      int       // what they come to in a window if they go on so
+	expected  int       // pace of the window before
 	held      time.Time // nothing is sent before, after a 429
 }
 
@@ -35,22 +47,22 @@ func newPacer(share float64, now func() time.Time) *pacer {
 	return &pacer{share: share, now: now, buckets: map[string]*bucket{}}
 }
 
-func (p *pacer) bucket(endpoint string) *bucket {
-	b := p.buckets[endpoint]
+func (p *pacer) bucket(name string) *bucket {
+	b := p.buckets[name]
 	if b == nil {
 		b = &bucket{}
-		p.buckets[endpoint] = b
+		p.buckets[name] = b
 	}
 	return b
 }
 
-// wait returns when a request to the endpoint may be sent; done must follow.
-func (p *pacer) wait(ctx context.Context, endpoint string) error {
+// wait returns when a request of the bucket may be sent; done must follow.
+func (p *pacer) wait(ctx context.Context, name string) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		pause := p.take(endpoint)
+		pause := p.take(name)
 		if pause <= 0 {
 			return nil
 		}
@@ -62,16 +74,16 @@ func (p *pacer) wait(ctx context.Context, endpoint string) error {
 }
 
 // take counts a request and returns 0, or returns how long to wait before asking again.
-func (p *pacer) take(endpoint string) time.Duration {
+func (p *pacer) take(name string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, now := p.bucket(endpoint), p.now()
+	b, now := p.bucket(name), p.now()
 	if !b.reset.IsZero() && !now.Before(b.reset) {
-		b.reset, b.used, b.remaining = time.Time{}, b.flying, b.limit
+		b.turn(time.Time{}, b.flying, b.limit)
 	}
 	until := b.held
-	if b.limit > 0 && !b.reset.IsZero() && b.spent(p.share) && b.reset.After(until) {
-		until = b.reset
+	if wake := b.wake(p.share, now); wake.After(until) {
+		until = wake
 	}
 	if pause := until.Sub(now); pause > 0 {
 		return pause
@@ -81,15 +93,34 @@ func (p *pacer) take(endpoint string) time.Duration {
 	return 0
 }
 
-func (b *bucket) spent(share float64) bool {
-	return b.used >= max(1, int(share*float64(b.limit))) || b.remaining-b.flying <= b.limit/20
+// wake returns when the next request may be sent, as far as the share goes; the past where it may be at once. The last
+// request of a share is kept for the window's end: its answer tells what others did all the while, and so what they
+// will leave of the next one.
+func (b *bucket) wake(share float64, now time.Time) time.Time {
+	if b.limit == 0 || b.reset.IsZero() {
+		return now
+	}
+	budget := max(1, int(share*float64(b.limit-max(b.others, b.expected))))
+	switch {
+	case b.used >= budget || b.remaining-b.flying <= b.limit/20:
+		return b.reset
+	case b.used == budget-1 && budget >= enough:
+		return b.reset.Add(-window / 10)
+	}
+	return now
+}
+
+// turn begins another window.
+func (b *bucket) turn(reset time.Time, used, remaining int) {
+	b.reset, b.used, b.remaining = reset, used, remaining
+	b.expected, b.pace, b.others = b.pace, 0, 0
 }
 
 // done takes in what an answer's headers say; nil when there was no answer.
-func (p *pacer) done(endpoint string, h http.Header) {
+func (p *pacer) done(name string, h http.Header) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, now := p.bucket(endpoint), p.now()
+	b, now := p.bucket(name), p.now()
 	b.flying--
 	limit, err := strconv.Atoi(h.Get("X-Rate-Limit-Limit"))
 	if err != nil || limit <= 0 {
@@ -109,18 +140,26 @@ func (p *pacer) done(endpoint string, h http.Header) {
 	case b.reset.IsZero():
 		b.reset, b.remaining = reset, remaining
 	case reset.Sub(b.reset) > sameWindow:
-		b.reset, b.remaining, b.used = reset, remaining, b.flying+1
+		b.turn(reset, b.flying+1, remaining)
 	case b.reset.Sub(reset) <= sameWindow:
 		b.remaining = min(b.remaining, remaining)
+	default: // the answer is of a window that is over
+		return
 	}
 	b.limit = limit
+	// Of our requests in flight some may have been counted there already: others made at least the rest.
+	b.others = min(max(b.others, limit-b.remaining-b.used), limit)
+	b.pace = b.others
+	if passed := window - b.reset.Sub(now); passed > earliest && passed < window {
+		b.pace = min(int(float64(b.others)*float64(window)/float64(passed)), limit)
+	}
 }
 
-// hold lets nothing through to the endpoint before the given time.
-func (p *pacer) hold(endpoint string, until time.Time) {
+// hold lets nothing of the bucket through before the given time.
+func (p *pacer) hold(name string, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b := p.bucket(endpoint); until.After(b.held) {
+	if b := p.bucket(name); until.After(b.held) {
 		b.held = until
 	}
 }

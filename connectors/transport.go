@@ -103,7 +103,8 @@ func NewBase(roots *x509.CertPool) *http.Transport {
 
 // Call tells the Transport what one request expects, and holds the answer. It travels in the request's context.
 type Call struct {
-	Endpoint  string // method and path with placeholders: names the rate-limit bucket, the counter and the error
+	Endpoint  string // method and path with placeholders: names the counter and the error
+	Bucket    string // the rate-limit bucket, which endpoints may share; "" means the endpoint has its own
 	Shape     Shape  // nil accepts any JSON value but null
 	PageParam string // query parameter with the page size, halved when the provider answers 500; "" for none
 	Take      bool   // keep the body in Answer and give the SDK a stand-in: an SDK decodes again what we decode
@@ -128,6 +129,9 @@ func (a *Answer) Release() {
 	}
 	a.buffer, a.Body = nil, nil
 }
+
+// bucket names what the pacer keeps to its share.
+func (c *Call) bucket() string { return cmp.Or(c.Bucket, c.Endpoint) }
 
 type callKey struct{}
 
@@ -192,7 +196,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := callOf(req)
 	var waited time.Duration
 	for try := 0; ; try++ {
-		if err := t.pacer.wait(ctx, call.Endpoint); err != nil {
+		if err := t.pacer.wait(ctx, call.bucket()); err != nil {
 			closeBody(req)
 			return nil, contextError(ctx, call.Endpoint)
 		}
@@ -258,12 +262,12 @@ func (t *Transport) try(req *http.Request, call *Call) (*http.Response, verdict)
 	resp, err := t.options.Base.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		t.counts.add(call.Endpoint, 0)
-		t.pacer.done(call.Endpoint, nil)
+		t.pacer.done(call.bucket(), nil)
 		return nil, t.broken(ctx, req, call, err)
 	}
 	defer resp.Body.Close()
 	t.counts.add(call.Endpoint, resp.StatusCode)
-	t.pacer.done(call.Endpoint, resp.Header)
+	t.pacer.done(call.bucket(), resp.Header)
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		t.skew.Store(int64(date.Sub(t.options.Now())))
 	}
@@ -364,7 +368,7 @@ func (t *Transport) refused(ctx context.Context, req *http.Request, call *Call, 
 		v.retry, v.throttled = true, true
 		v.wait, v.reset = throttle(resp.Header, t.options.Now())
 		if v.wait > 0 && v.wait <= t.options.MaxWait {
-			t.pacer.hold(call.Endpoint, t.options.Now().Add(v.wait))
+			t.pacer.hold(call.bucket(), t.options.Now().Add(v.wait))
 		}
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		v.retry = true

@@ -311,10 +311,11 @@ func TestTransportKeepsToItsShare(t *testing.T) {
 		taken  int
 		window int // requests of the first minute
 	}{
-		"40 % by default":           {share: 0, window: 40},
-		"all of it, but a reserve":  {share: 1, window: 95},
-		"what others have left":     {share: 0.4, taken: 80, window: 15},
-		"one, where others have it": {share: 0.4, taken: 96, window: 1},
+		"40 % by default":            {share: 0, window: 40},
+		"all of it, but a reserve":   {share: 1, window: 95},
+		"its share of what is left":  {share: 0.4, taken: 50, window: 20},
+		"and none of the last of it": {share: 1, taken: 80, window: 15},
+		"one, where others have it":  {share: 0.4, taken: 96, window: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -49,8 +49,9 @@ type Options struct {
 	GroupsExclude []string // globs, taken away from the included
 	RequireGroup  *bool    // nil: true when AppID or a glob is set
 
-	CAFile  string         // PEM file whose authorities are trusted besides the system's
-	RootCAs *x509.CertPool // trusted instead of the system's; not together with CAFile
+	CAFile  string            // PEM file whose authorities are trusted besides the system's
+	RootCAs *x509.CertPool    // trusted instead of the system's; not together with CAFile
+	Base    http.RoundTripper // sends the requests, whatever CAFile and RootCAs say; default connectors.NewBase
 
 	PageSizes PageSizes
 	Parallel  int     // groups whose members are listed at a time, default DefaultParallel
@@ -127,8 +128,11 @@ func newConnector(o Options) (*Connector, error) {
 			return nil, err
 		}
 	}
+	if o.Base == nil {
+		o.Base = connectors.NewBase(roots)
+	}
 	transport := connectors.NewTransport(connectors.TransportOptions{
-		Base:           connectors.NewBase(roots),
+		Base:           o.Base,
 		Share:          o.Share,
 		Retries:        o.Retries,
 		MaxWait:        o.MaxWait,

@@ -13,7 +13,7 @@ import (
 	"github.com/idpsync/idpsync/connectors"
 )
 
-// Endpoints, each with a rate-limit bucket of its own.
+// Endpoints.
 const (
 	endpointUsers     = "GET /api/v1/users"
 	endpointUser      = "GET /api/v1/users/{id}"
@@ -28,6 +28,21 @@ const (
 	endpointLogs      = "GET /api/v1/logs"
 )
 
+// bucketOf names the rate limit that the endpoint draws on, several of them on one: what is a share of it must be one of all
+// together.
+// Source: https://developer.okta.com/docs/reference/rl-global-mgmt/
+func bucketOf(endpoint string) string {
+	switch endpoint {
+	case endpointUser, endpointUserGroup:
+		return "/api/v1/users/{id}"
+	case endpointGroup, endpointMembers:
+		return "/api/v1/groups/{id}"
+	case endpointApp, endpointAppUsers, endpointAppUser, endpointAppGroups:
+		return "/api/v1/apps"
+	}
+	return endpoint
+}
+
 // Okta's code for a thing that does not exist, and the kind that its message names when it is the application.
 const (
 	codeNotFound = "E0000007"
@@ -36,7 +51,7 @@ const (
 
 // get sends one request through the SDK and returns its answer, which the caller releases.
 func (c *Connector) get(ctx context.Context, call connectors.Call, path string) (*connectors.Answer, error) {
-	call.Take = true
+	call.Take, call.Bucket = true, bucketOf(call.Endpoint)
 	executor := c.client.CloneRequestExecutor()
 	req, err := executor.NewRequest(http.MethodGet, path, nil)
 	if err != nil {

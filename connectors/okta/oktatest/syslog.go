@@ -132,9 +132,10 @@ func (t *Tenant) listLogs(r *request) answer {
 // choice returns the events of one page, the cursor after them, and whether there are more.
 func (t *Tenant) choice(after string, since, until time.Time, limit int, match func(event) bool) (chosen []event, last string, more bool) {
 	events, now := t.events, t.now()
-	if until.IsZero() {
+	byStored := func(x, y event) int { return x.stored.Compare(y.stored) }
+	if until.IsZero() && !slices.IsSortedFunc(events, byStored) {
 		events = slices.Clone(events)
-		slices.SortStableFunc(events, func(x, y event) int { return x.stored.Compare(y.stored) })
+		slices.SortStableFunc(events, byStored)
 	}
 	begun := after == ""
 	last = after
