@@ -92,11 +92,35 @@ func (c *Connector) assignment(ctx context.Context, r identity.Record) (string, 
 
 // requireMembership returns ErrNotFound unless the user is a member of a group in scope.
 func (c *Connector) requireMembership(ctx context.Context, id string) error {
+	ids, err := c.groupsOf(ctx, id)
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("member of no group in scope: %w", connectors.ErrNotFound)
+	}
+	return err
+}
+
+// GroupsOf returns the immutable ids of the groups in scope that the user is a member of, by immutable id. ErrNotFound
+// means that Okta says that there is no such user.
+func (c *Connector) GroupsOf(ctx context.Context, userID string) ([]string, error) {
+	if !validID(userID) {
+		return nil, fmt.Errorf("groups of user %q: that is no id", userID)
+	}
+	ids, err := c.groupsOf(ctx, userID)
+	switch {
+	case absent(err):
+		return nil, fmt.Errorf("groups of user %s: %w", userID, connectors.ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("groups of user %s: %w", userID, err)
+	}
+	return ids, nil
+}
+
+func (c *Connector) groupsOf(ctx context.Context, id string) ([]string, error) {
 	assigned, err := c.groupsOfApp(ctx, false)
 	if err != nil {
-		return err
+		return nil, err // that the application is not there is no word on the user: see absent
 	}
-	found := false
+	var ids []string
 	l := listing{endpoint: endpointUserGroup, path: "/api/v1/users/" + id + "/groups", unpaged: true}
 	_, err = c.each(ctx, l, func(page page) (int, error) {
 		groups, err := decodeGroups(page.Body, page.Began)
@@ -104,14 +128,13 @@ func (c *Connector) requireMembership(ctx context.Context, id string) error {
 			return 0, c.refuse(l.endpoint, page.Answer, err)
 		}
 		for i := range groups {
-			found = found || c.inScope(&groups[i], assigned)
+			if c.inScope(&groups[i], assigned) {
+				ids = append(ids, groups[i].SourceID)
+			}
 		}
 		return len(groups), nil
 	})
-	if err == nil && !found {
-		err = fmt.Errorf("member of no group in scope: %w", connectors.ErrNotFound)
-	}
-	return err
+	return ids, err
 }
 
 // inScope tells whether the group is in scope; assigned is what groupsOfApp returned.

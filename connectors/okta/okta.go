@@ -93,7 +93,10 @@ type Connector struct {
 	assigned     assignedGroups
 }
 
-var _ connectors.Connector = (*Connector)(nil)
+var (
+	_ connectors.Connector   = (*Connector)(nil)
+	_ connectors.GroupLister = (*Connector)(nil)
+)
 
 // New returns a connector. It sends no request; Check does.
 func New(o Options) (*Connector, error) {

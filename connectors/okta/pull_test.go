@@ -420,6 +420,20 @@ func TestScope(t *testing.T) {
 					t.Errorf("User(%s) = %v, in scope %t", letter, err, in)
 				}
 			}
+			for letter, id := range ids {
+				var want []string
+				for _, g := range tenant.GroupsOf(id) {
+					if of, _ := tenant.Group(g); slices.Contains(c.groups, of.Name) {
+						want = append(want, g)
+					}
+				}
+				if got, err := connector.GroupsOf(t.Context(), id); err != nil || !cmp.Equal(got, want) {
+					t.Errorf("GroupsOf(%s) = %v, %v, want %v", letter, got, err, want)
+				}
+			}
+			if _, err := connector.GroupsOf(t.Context(), "00uDoesNotExist00000"); !errors.Is(err, connectors.ErrNotFound) {
+				t.Errorf("GroupsOf(nobody) = %v, want ErrNotFound", err)
+			}
 			for _, g := range tenant.Groups() {
 				s := collect(connector.Group(t.Context(), g.ID))
 				if in := slices.Contains(c.groups, g.Name); in != (s.Err == nil) || !in && !errors.Is(s.Err, connectors.ErrNotFound) {
