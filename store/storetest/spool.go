@@ -85,6 +85,9 @@ func journaledMembers(f *fixture) {
 	for i := range changes {
 		c := &changes[i]
 		c.RunID, c.Ord, c.Object, c.State = "r1", int64(i+1), identity.ObjectUser, identity.StatePlanned
+		if c.Op == identity.OpConflict {
+			c.State = identity.StateSkipped
+		}
 	}
 	f.tx(func(tx *store.Tx) error { return tx.InsertChanges(f.ctx, changes) })
 	f.spool("r1", "g", "new", "adopted", "member", "conflict", "unknown")
@@ -97,6 +100,9 @@ func journaledMembers(f *fixture) {
 		missing[0], {UserSourceID: "member", UserID: adoptedMember.ID, UserName: adoptedMember.UserName}, missing[1],
 	})
 	f.equal("ExtraMembers", f.extra(g.ID), []store.MemberDrift(nil))
+	provisioned, err := f.s.Provisioned(f.ctx, "r1", "okta", []string{"unknown", "new", "conflict", "member"})
+	f.check(err)
+	f.equal("Provisioned", provisioned, []store.MemberDrift{missing[1], {UserSourceID: "member", UserID: adoptedMember.ID, UserName: adoptedMember.UserName}})
 	f.tx(func(tx *store.Tx) error { return tx.DropSpool(f.ctx, "r1", "g") })
 	f.equal("ExtraMembers when nobody is stated", f.extra(g.ID), []store.MemberDrift{{UserID: adoptedMember.ID, UserName: adoptedMember.UserName}})
 }

@@ -31,6 +31,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"members", memberCases},
 		{"nested groups", nestedCases},
 		{"spool", spoolCases},
+		{"unsettled", unsettledCases},
 		{"teams", teamCases},
 		{"keys", keyCases},
 		{"audit", auditCases},
