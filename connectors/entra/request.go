@@ -290,16 +290,46 @@ func fetch[T any](ctx context.Context, c *Connector, l listing, trail *connector
 		err = errors.New("the page has both a next and a delta link")
 	case l.delta && e.NextLink == "" && e.DeltaLink == "":
 		err = errors.New("the page has neither a next nor a delta link, so it does not prove the end")
+	case l.delta && !tokened(e.NextLink+e.DeltaLink):
+		err = errors.New("the next link has no token, so it leads to the beginning")
 	case e.NextLink != "":
 		p.next, err = c.followed(trail, e.NextLink)
 	case e.DeltaLink != "":
-		p.delta, err = c.followed(connectors.NewTrail(c.base, ""), e.DeltaLink)
+		p.delta, err = c.followed(connectors.NewTrail(c.base, ""), e.DeltaLink) // it may be the one that was asked
 	}
 	if err != nil {
 		return page[T]{}, refuse(l.endpoint, answer.Header, err)
 	}
 	p.items = e.Value
 	return p, nil
+}
+
+// trail returns the trail of a listing from its first page.
+func (c *Connector) trail(ctx context.Context, l listing) (*connectors.Trail, error) {
+	info, err := l.first(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info.PathParameters["baseurl"] = c.base.String()
+	first, err := info.GetUri()
+	if err != nil {
+		return nil, err
+	}
+	return connectors.NewTrail(c.base, first.String()), nil
+}
+
+// tokened tells whether a link carries a token: a delta query without one begins anew, and with other properties.
+func tokened(link string) bool {
+	u, err := url.Parse(link)
+	if err != nil {
+		return true // the trail refuses it
+	}
+	for name := range u.Query() {
+		if name = strings.ToLower(name); strings.Contains(name, "skiptoken") || strings.Contains(name, "deltatoken") {
+			return true
+		}
+	}
+	return false
 }
 
 // followed checks a link of an answer, and returns it in full.
@@ -314,7 +344,10 @@ func (c *Connector) followed(trail *connectors.Trail, link string) (string, erro
 // each reads a listing and hands every page to use, in order, while the next one is fetched and decoded. It returns the
 // delta link.
 func each[T any](ctx context.Context, c *Connector, l listing, use func(page[T]) error) (string, error) {
-	trail := connectors.NewTrail(c.base, "")
+	trail, err := c.trail(ctx, l)
+	if err != nil {
+		return "", err
+	}
 	first, err := fetch[T](ctx, c, l, trail, l.first)
 	if err != nil {
 		return "", err
