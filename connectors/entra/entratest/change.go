@@ -41,7 +41,8 @@ func (t *Tenant) touch(o *object) {
 	}
 	now := t.Now()
 	if now.Sub(o.changedAt) >= t.ReplicationDelay && o.doc.fields != nil {
-		o.before = &view{state: o.state, doc: o.doc, manager: o.manager}
+		before := o.view
+		o.before = &before
 	}
 	o.changedAt = now
 }

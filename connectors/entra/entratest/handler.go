@@ -308,7 +308,7 @@ func (t *Tenant) reply(w http.ResponseWriter, r *request, a answer) {
 	if r.fault != nil && spoil(w, r, &a) {
 		return
 	}
-	if len(a.body) > 1024 && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && h.Get("Content-Encoding") == "" {
+	if !t.Uncompressed && len(a.body) > 1024 && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && h.Get("Content-Encoding") == "" {
 		h.Set("Content-Encoding", "gzip")
 		a.body = squeeze(a.body)
 	}

@@ -67,6 +67,7 @@ type Tenant struct {
 	KeepQuiet        bool             // members that are deleted are not said to leave their groups
 	ReplicationDelay time.Duration    // how long reads do not see a change
 	ClockOffset      time.Duration    // of the server's clock, as its Date header shows it
+	Uncompressed     bool             // never compress an answer: a benchmark may leave that out
 	Now              func() time.Time // default time.Now
 
 	mu      sync.RWMutex
@@ -129,12 +130,10 @@ const (
 
 // object is anything in the directory.
 type object struct {
-	id      string
-	serial  int
-	kind    kind
-	state   State
-	doc     document
-	manager *object
+	id     string
+	serial int
+	kind   kind
+	view
 	members []*object // of a group, by serial
 
 	assigned []*assignment // to a service principal
@@ -253,7 +252,7 @@ func (t *Tenant) seen(o *object) *view {
 	if t.ReplicationDelay > 0 && t.Now().Sub(o.changedAt) < t.ReplicationDelay {
 		return o.before
 	}
-	return &view{state: o.state, doc: o.doc, manager: o.manager}
+	return &o.view
 }
 
 // present returns what reads see of an object that is there, nil for one that is not.

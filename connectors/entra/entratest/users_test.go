@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -376,6 +377,10 @@ func TestBodiesAreCompressed(t *testing.T) {
 	if body, err := io.ReadAll(z); err != nil || !bytes.Equal(body, plain) {
 		t.Errorf("%v, %d bytes, want %d", err, len(body), len(plain))
 	}
+	tenant.Uncompressed = true
+	if w := get(t, tenant, "/users", "Accept-Encoding", "gzip"); w.Header().Get("Content-Encoding") != "" || !bytes.Equal(w.Body.Bytes(), plain) {
+		t.Errorf("uncompressed: headers %v", w.Header())
+	}
 	var b bytes.Buffer
 	squeeze := gzip.NewWriter(&b)
 	_, _ = squeeze.Write([]byte(`{"groupIds":["` + tenant.Groups()[0].ID + `"]}`))
@@ -453,4 +458,36 @@ func do(t *testing.T, tenant *entratest.Tenant, path string, body any) *httptest
 		t.Fatal(err)
 	}
 	return call(t, tenant, http.MethodPost, path, string(j), "Content-Type", "application/json")
+}
+
+func TestRequestsAndChangesAtOnce(t *testing.T) {
+	t.Parallel()
+	tenant := &entratest.Tenant{DeltaPage: 10, DeltaLinks: 10, ReplicationDelay: time.Microsecond}
+	tenant.Fill(60, 3, 120)
+	s := tenant.AddServicePrincipal("S")
+	people, groups := tenant.Users(), tenant.Groups()
+	var wait sync.WaitGroup
+	for i := range 4 {
+		wait.Go(func() {
+			for k := range 10 {
+				u := people[i*10+k].ID
+				tenant.UpdateUser(u, item{"displayName": "N", "manager": people[59].ID})
+				tenant.AddMember(groups[i%3].ID, u)
+				tenant.Assign(s, u, "")
+				tenant.DeleteUser(u)
+				tenant.RemoveMember(groups[i%3].ID, u)
+				tenant.PurgeUser(u)
+				tenant.RevokeTokens()
+			}
+		})
+		wait.Go(func() {
+			for _, path := range []string{"/users/delta", "/groups/delta", "/users?$expand=manager", "/servicePrincipals/" + s + "/appRoleAssignedTo", "/groups/" + groups[0].ID + "/transitiveMembers"} {
+				get(t, tenant, path) // may meet a revoked token
+			}
+		})
+	}
+	wait.Wait()
+	if _, items := list(t, tenant, "/users?$top=999"); len(items) != 20 {
+		t.Errorf("%d users, want 20", len(items))
+	}
 }
