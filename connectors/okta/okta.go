@@ -38,11 +38,16 @@ import (
 // DefaultParallel is the number of groups whose members are listed at a time.
 const DefaultParallel = 4
 
-// Options of a Connector. URL and APIToken are required; the zero value of any other field means its default.
+// Options of a Connector. URL is required, and a credential: APIToken, or ClientID, PrivateKey and KeyID. The zero value of
+// any other field means its default.
 type Options struct {
 	Name     string            // of the connector, for errors and logs; default "okta"
 	URL      string            // https://acme.okta.com, without a path
 	APIToken connectors.Secret // SSWS token of a read-only administrator
+
+	ClientID   string            // of a service application with the scopes okta.users.read, okta.groups.read, okta.logs.read and, with AppID, okta.apps.read
+	PrivateKey connectors.Secret // the application's, in PEM: RSA (PKCS#1 or PKCS#8) or EC
+	KeyID      string            // the kid of its public key at Okta
 
 	AppID         string   // narrows the scope to an application's assignments
 	GroupsInclude []string // globs over display names (without case) and ids; none means all
@@ -81,6 +86,7 @@ type Connector struct {
 	name         string
 	base         *url.URL
 	client       *sdk.Client
+	auth         *oauth // nil with an API token
 	transport    *connectors.Transport
 	scope        *connectors.Scope
 	appID        string
@@ -112,8 +118,9 @@ func newConnector(o Options) (*Connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.APIToken == "" {
-		return nil, errors.New("an API token is required")
+	sign, err := o.signer()
+	if err != nil {
+		return nil, err
 	}
 	if o.AppID != "" && !validID(o.AppID) {
 		return nil, fmt.Errorf("app id %q: want letters and digits, such as 0oa1gjh63g214q0Hq0g4", o.AppID)
@@ -141,16 +148,23 @@ func newConnector(o Options) (*Connector, error) {
 		MaxWait:        o.MaxWait,
 		Backoff:        o.Backoff,
 		AttemptTimeout: o.AttemptTimeout,
-		Secrets:        []connectors.Secret{o.APIToken},
+		Secrets:        []connectors.Secret{o.APIToken, o.PrivateKey},
 		Logger:         o.Logger,
 		Now:            o.Now,
 		ParseError:     parseError,
 	})
-	client, err := newClient(base, o.APIToken, transport)
+	var auth *oauth
+	mode, token, carrier := "SSWS", o.APIToken, http.RoundTripper(transport)
+	if sign != nil {
+		auth = newOAuth(transport, base, sign, o.ClientID, o.scopes())
+		mode, token, carrier = "Bearer", "replaced by auth", auth
+	}
+	client, err := newClient(base, mode, token, carrier)
 	if err != nil {
 		return nil, err
 	}
 	c := &Connector{
+		auth: auth,
 		name: cmp.Or(o.Name, "okta"), base: base, client: client, transport: transport, scope: scope, appID: o.AppID,
 		requireGroup: o.AppID != "" || scope.Narrow(), pages: o.PageSizes.orDefaults(),
 		parallel: max(cmp.Or(o.Parallel, DefaultParallel), 1), logger: o.Logger, now: o.Now,
@@ -168,12 +182,43 @@ func newConnector(o Options) (*Connector, error) {
 	return c, nil
 }
 
+// signer returns what signs the assertions of a service application, nil with an API token.
+func (o *Options) signer() (*signer, error) {
+	switch key := o.ClientID != "" || o.PrivateKey != "" || o.KeyID != ""; {
+	case o.APIToken != "" && key:
+		return nil, errors.New("an API token and a private key exclude each other")
+	case o.APIToken != "":
+		return nil, nil
+	case !key:
+		return nil, errors.New("an API token is required, or a client id with its private key")
+	case o.ClientID == "" || o.PrivateKey == "" || o.KeyID == "":
+		return nil, errors.New("a client id, its private key and the key's id are required together")
+	case !validClientID(o.ClientID):
+		return nil, fmt.Errorf("client id %q: want printable letters, such as 0oa1gjh63g214q0Hq0g4", o.ClientID)
+	}
+	return newSigner([]byte(o.PrivateKey.Reveal()), o.KeyID)
+}
+
+// scopes are what a token must be granted.
+func (o *Options) scopes() []string {
+	scopes := []string{scopeUsers, scopeGroups, scopeLogs}
+	if o.AppID != "" {
+		scopes = append(scopes, scopeApps)
+	}
+	return scopes
+}
+
+// validClientID tells whether a client id is one: Okta's own are letters and digits, and an administrator may choose others.
+func validClientID(id string) bool {
+	return !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 // newClient makes the SDK's client with every knob set: what is not set, the SDK takes from OKTA_CLIENT_*
 // variables and ~/.okta/okta.yaml without a word.
-func newClient(base *url.URL, token connectors.Secret, transport http.RoundTripper) (*sdk.Client, error) {
+func newClient(base *url.URL, mode string, token connectors.Secret, transport http.RoundTripper) (*sdk.Client, error) {
 	_, client, err := sdk.NewClient(context.Background(),
 		sdk.WithOrgUrl(base.String()),
-		sdk.WithAuthorizationMode("SSWS"),
+		sdk.WithAuthorizationMode(mode),
 		sdk.WithToken(token.Reveal()),
 		sdk.WithClientId(""),
 		sdk.WithClientAssertion(""),

@@ -200,16 +200,23 @@ func (c *Connector) refuse(endpoint string, answer *connectors.Answer, err error
 	}
 }
 
-// parseError reads Okta's error body, or the challenge that stands in for it with OAuth.
+// parseError reads Okta's error body, the token endpoint's, or the challenge that stands in for one with OAuth.
 func parseError(h http.Header, body []byte) (code, summary string) {
 	var e struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+
 		ErrorCode    string `json:"errorCode"`
 		ErrorSummary string `json:"errorSummary"`
 		ErrorCauses  []struct {
 			ErrorSummary string `json:"errorSummary"`
 		} `json:"errorCauses"`
 	}
-	if json.Unmarshal(body, &e) == nil && e.ErrorCode != "" {
+	known := json.Unmarshal(body, &e) == nil
+	if known && e.Error != "" {
+		return e.Error, e.Description
+	}
+	if known && e.ErrorCode != "" {
 		summary = e.ErrorSummary
 		for _, cause := range e.ErrorCauses {
 			summary += "; " + cause.ErrorSummary

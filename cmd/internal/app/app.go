@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,12 +32,17 @@ var constructors = map[string]func(*configs.Connector, *slog.Logger) (connectors
 }
 
 func newOkta(c *configs.Connector, logger *slog.Logger) (connectors.Connector, error) {
+	var key []byte
 	if c.PrivateKeyFile != "" {
-		return nil, errors.New("private_key_file: this version signs in with api_token only; set api_token")
+		var err error
+		if key, err = os.ReadFile(c.PrivateKeyFile); err != nil {
+			return nil, fmt.Errorf("private_key_file: %w; let it name the PEM file of the application's private key", err)
+		}
 	}
 	requireGroup := c.RequiresGroup()
 	return okta.New(okta.Options{
 		Name: c.Name, URL: c.URL, APIToken: connectors.Secret(c.APIToken.Reveal()), AppID: c.AppID,
+		ClientID: c.ClientID, PrivateKey: connectors.Secret(key), KeyID: c.KeyID,
 		GroupsInclude: c.Groups.Include, GroupsExclude: c.Groups.Exclude, RequireGroup: &requireGroup,
 		CAFile: c.CAFile, Logger: logger,
 	})

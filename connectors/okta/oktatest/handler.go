@@ -22,6 +22,7 @@ const (
 	GetAppUser     = "GET /api/v1/apps/{id}/users/{id}"
 	ListAppGroups  = "GET /api/v1/apps/{id}/groups"
 	ListLogs       = "GET /api/v1/logs"
+	FetchToken     = "POST /oauth2/v1/token"
 )
 
 // answer is what a request is to be answered, before faults have their way with it.
@@ -74,6 +75,9 @@ func (t *Tenant) baseOf(r *http.Request) string {
 
 // route names the endpoint and takes the ids out of the path.
 func route(r *http.Request) (endpoint string, ids []string) {
+	if r.URL.Path == "/oauth2/v1/token" {
+		return r.Method + " /oauth2/v1/token", nil
+	}
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/api/v1/")
 	if !ok {
 		return r.Method + " (unknown)", nil
@@ -94,13 +98,18 @@ func (t *Tenant) answer(r *request, limit limitState) answer {
 	if limit.exceeded {
 		return failure(http.StatusTooManyRequests, "E0000047", "API call exceeded rate limit due to too many requests.")
 	}
-	if r.Header.Get("Authorization") != "SSWS "+t.Token {
-		return failure(http.StatusUnauthorized, "E0000011", "Invalid token provided")
+	if r.endpoint != FetchToken {
+		if a, ok := t.authorize(r); !ok {
+			return a
+		}
 	}
 	if r.fault != nil {
 		if a, done := instead(r); done {
 			return a
 		}
+	}
+	if r.endpoint == FetchToken {
+		return t.issue(r)
 	}
 	defer t.rlock()()
 	switch r.endpoint {

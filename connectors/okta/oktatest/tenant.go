@@ -28,6 +28,8 @@ type Tenant struct {
 	Limits        map[string]int   // requests a minute by bucket (see Buckets); default the recorded ones
 	SearchLag     time.Duration    // how long `search` does not see a change
 	LogDelay      time.Duration    // how long after it happened an event is stored in the system log
+	TokenLife     time.Duration    // of access tokens, default an hour
+	DemandDPoP    bool             // refuse to issue tokens without proof of possession
 	Now           func() time.Time // default time.Now
 
 	mu      sync.RWMutex
@@ -42,7 +44,9 @@ type Tenant struct {
 	gone    []*user // deleted, still in the search index
 	events  []event
 
-	limiter limiter
+	limiter  limiter
+	services services
+
 	traffic idptest.Traffic
 }
 

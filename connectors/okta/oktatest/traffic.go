@@ -11,7 +11,7 @@ import (
 
 // Buckets are the recorded rate limits, requests a minute by bucket.
 var Buckets = map[string]int{
-	"users": 600, "user": 2000, "groups": 500, "group": 1000, "apps": 100, "logs": 120,
+	"users": 600, "user": 2000, "groups": 500, "group": 1000, "apps": 100, "logs": 120, "token": 2000,
 }
 
 func bucketOf(endpoint string) string {
@@ -26,6 +26,8 @@ func bucketOf(endpoint string) string {
 		return "group"
 	case endpoint == ListLogs:
 		return "logs"
+	case endpoint == FetchToken:
+		return "token"
 	}
 	return "apps"
 }
