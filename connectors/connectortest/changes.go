@@ -351,6 +351,9 @@ func changesWithFaults(t *testing.T, h Harness) {
 				if trial.times < 0 && w.line.broken() > 0 && c.err == nil {
 					t.Errorf("with request %d of %q broken for good: Changes ends without an error", trial.request+1, sent)
 				}
+				if w.line.wentRound() {
+					t.Errorf("with request %d of %q broken: Changes asked again and again, and would have for ever", trial.request+1, sent)
+				}
 				if secret := leak(c.err, h.Secrets); secret != "" {
 					t.Errorf("the error tells a secret: %v", c.err)
 				}

@@ -171,6 +171,9 @@ func fullWithFaults(t *testing.T, h Harness) {
 					w.line.arm(f, trial.request, trial.times)
 					s := collect(c.Full(t.Context(), ""))
 					wantUntouched(t, h, s, want)
+					if w.line.wentRound() {
+						t.Error("Full asked again and again, and would have for ever")
+					}
 					if trial.times < 0 && w.line.broken() > 0 && (s.err == nil || s.whole()) {
 						t.Error("Full proved everything complete, although an answer went wrong for good")
 					}

@@ -15,6 +15,9 @@ import (
 	"sync"
 )
 
+// mostRequests is more than any pull of so few people may cost; a connector that goes on is going round.
+const mostRequests = 1000
+
 // line is what stands between connectors and a source: it counts the requests and breaks answers.
 type line struct {
 	source    http.Handler
@@ -29,6 +32,7 @@ type line struct {
 	from    int // first request that meets the fault, from 0; -1 for none
 	times   int // that many do, -1 for all that follow
 	met     int // so many did
+	endless bool
 	last    map[string]*httptest.ResponseRecorder
 }
 
@@ -61,7 +65,7 @@ func (l *line) address() Address {
 func (l *line) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.arrived, l.counted, l.from, l.met = nil, 0, -1, 0
+	l.arrived, l.counted, l.from, l.met, l.endless = nil, 0, -1, 0, false
 	l.last = map[string]*httptest.ResponseRecorder{}
 }
 
@@ -78,6 +82,13 @@ func (l *line) requests() (arrived []string, counted int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.arrived), l.counted
+}
+
+// wentRound tells whether there were more requests than anybody needs.
+func (l *line) wentRound() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.endless
 }
 
 // broken returns how many requests met the fault.
@@ -111,6 +122,10 @@ func (l *line) arrive(r *http.Request) (f fault, previous *httptest.ResponseReco
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.arrived)
+	if n >= mostRequests {
+		l.endless = true
+		return fault{serve: status(http.StatusBadRequest)}, nil
+	}
 	l.arrived = append(l.arrived, r.Method+" "+r.URL.RequestURI())
 	if l.uncounted == nil || !l.uncounted(r) {
 		l.counted++
