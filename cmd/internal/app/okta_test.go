@@ -42,7 +42,7 @@ func TestOktaByPrivateKey(t *testing.T) {
 		file string
 		bad  string // part of what is wrong, "" for nothing
 	}{
-		"a key": {file: file}, "no PEM": {file: os.Args[0], bad: "not in PEM"},
+		"a key": {file: file}, "a certificate": {file: ca, bad: "not a private key"},
 	} {
 		text := fmt.Sprintf("database: %q\nconnectors:\n  - {name: okta, type: okta, url: %q, client_id: %s, key_id: kid1, private_key_file: %q, ca_file: %q}\n",
 			storetest.SQLiteDSN(t), server.URL, client, c.file, ca)
