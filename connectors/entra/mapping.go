@@ -77,14 +77,18 @@ func selectUser() []string {
 // guest tells whether the user is known to be a guest. The user principal name does not tell: members may have #EXT# in it.
 func (u *user) guest() bool { return strings.EqualFold(u.UserType.value, "Guest") }
 
+// external tells whether the user principal name was made up for somebody from elsewhere.
+func (u *user) external() bool {
+	return strings.Contains(strings.ToUpper(u.UserPrincipalName.value), "#EXT#")
+}
+
 // userName is the user principal name, or of a guest from elsewhere, whose user principal name is made up, the mail
 // address. ok is false where a change does not tell what it is.
 func (u *user) userName() (name string, ok bool) {
-	external := strings.Contains(strings.ToUpper(u.UserPrincipalName.value), "#EXT#")
 	switch {
 	case !u.UserPrincipalName.known:
 		return "", !u.Mail.known && !u.UserType.known
-	case !external:
+	case !u.external():
 		return u.UserPrincipalName.value, true
 	case !u.UserType.known:
 		return u.UserPrincipalName.value, false
@@ -115,6 +119,20 @@ func (u *user) otherEmail() (address string, stated, ok bool) {
 		return proxy(u.ProxyAddresses.values, "smtp:", work), true, true
 	}
 	return "", false, !u.OtherMails.known && !u.ProxyAddresses.known
+}
+
+// settle makes known what decides between the sources of one value, in an object that tells all that was ever set: what it
+// lacks was never set. Graph's change rounds are like that unless asked for less. That the object has the user principal
+// name and accountEnabled, which everybody has and which hardly ever change at once, shows it.
+func (u *user) settle() {
+	if !u.UserPrincipalName.known || !u.AccountEnabled.known {
+		return
+	}
+	work, other := u.Mail.known || u.ProxyAddresses.known || u.external(), u.OtherMails.known || u.ProxyAddresses.known
+	u.UserType.known = true
+	u.Mail.known = u.Mail.known || work
+	u.OtherMails.known = u.OtherMails.known || other
+	u.ProxyAddresses.known = u.ProxyAddresses.known || work || other
 }
 
 // proxy returns an address of proxyAddresses: SMTP: is the primary one, smtp: are aliases, of which the first by alphabet
@@ -154,6 +172,7 @@ func (m *mapper) whole(u *user) identity.Record {
 // change makes the record of what a change tells. ok is false where it tells a part of what a value is made from: only the
 // whole object tells the value then.
 func (m *mapper) change(u *user) (r identity.Record, ok bool) {
+	u.settle()
 	name, ok1 := u.userName()
 	work, workStated, ok2 := u.workEmail()
 	other, otherStated, ok3 := u.otherEmail()

@@ -33,6 +33,9 @@ const (
 	endpointAssigned    = "GET /servicePrincipals/{id}/appRoleAssignedTo"
 )
 
+// mostEmpty bounds the empty pages in a row: one with a next link is legal, and a listing that goes on with them has no end.
+const mostEmpty = 1000
+
 // codeNotFound is Graph's code for a thing that does not exist.
 const codeNotFound = "Request_ResourceNotFound"
 
@@ -363,7 +366,13 @@ func rest[T any](ctx context.Context, c *Connector, l listing, trail *connectors
 		page page[T]
 		err  error
 	}
-	for {
+	for empty := 0; ; {
+		if empty++; len(current.items) > 0 {
+			empty = 0
+		}
+		if empty > mostEmpty {
+			return "", fmt.Errorf("%s: %d empty pages in a row", l.endpoint, empty)
+		}
 		var ahead chan fetched
 		if current.next != "" {
 			ahead = make(chan fetched, 1)
