@@ -153,7 +153,7 @@ func (t *Tenant) DeleteUser(id string) {
 	})
 	t.name(o, t.upn(o))
 	t.record(change{object: o, what: everything})
-	t.moved(o, false)
+	t.moved(o, false, t.Leaving == LeaveWhenDeleted)
 }
 
 // RestoreUser brings a softly deleted user back, under the old name and with the memberships.
@@ -171,7 +171,7 @@ func (t *Tenant) RestoreUser(id string) {
 	o.doc.fill(userSchema, map[string]any{"userPrincipalName": upn, "deletedDateTime": nil})
 	t.name(o, upn)
 	t.record(change{object: o, what: everything})
-	t.moved(o, true)
+	t.moved(o, true, t.Leaving == LeaveWhenDeleted)
 }
 
 // PurgeUser deletes a user for good. Its id is never used again.
@@ -179,21 +179,25 @@ func (t *Tenant) PurgeUser(id string) {
 	defer t.lock()()
 	o := t.must(kindUser, id)
 	t.touch(o)
-	was := o.state
-	o.state = Purged
-	t.record(change{object: o, what: everything})
-	if was == Present {
-		t.moved(o, false)
-	}
+	t.purge(o)
 	delete(t.upns, strings.ToLower(t.upn(o)))
 	t.forget(o)
 	o.doc = document{}
 }
 
-// moved records what a member's going or coming back means to its groups and to whom it manages.
-func (t *Tenant) moved(o *object, back bool) {
+// purge records that the object is gone for good.
+func (t *Tenant) purge(o *object) {
+	was := o.state
+	o.state = Purged
+	t.record(change{object: o, what: everything})
+	t.moved(o, false, t.Leaving == LeaveWhenPurged || t.Leaving == LeaveWhenDeleted && was == Present)
+}
+
+// moved records what a member's going or coming back means to its groups, as far as they are told, and to whom it
+// manages.
+func (t *Tenant) moved(o *object, back, told bool) {
 	for _, g := range t.groups {
-		if _, in := g.find(o); in && !t.KeepQuiet {
+		if _, in := g.find(o); in && told {
 			t.record(change{object: g, what: bitRelation, member: o, added: back, moved: true})
 		}
 	}
@@ -278,7 +282,7 @@ func (t *Tenant) DeleteGroup(id string) {
 	o.state = Deleted
 	o.doc.fill(groupSchema, map[string]any{"deletedDateTime": t.stamp()})
 	t.record(change{object: o, what: everything})
-	t.moved(o, false)
+	t.moved(o, false, t.Leaving == LeaveWhenDeleted)
 }
 
 // PurgeGroup deletes a group for good.
@@ -289,12 +293,7 @@ func (t *Tenant) PurgeGroup(id string) {
 
 func (t *Tenant) purgeGroup(o *object) {
 	t.touch(o)
-	was := o.state
-	o.state = Purged
-	t.record(change{object: o, what: everything})
-	if was == Present {
-		t.moved(o, false)
-	}
+	t.purge(o)
 	t.forget(o)
 	o.members = nil
 }
@@ -315,7 +314,7 @@ func (t *Tenant) RestoreGroup(id string) {
 			t.record(change{object: o, what: bitRelation, member: m, added: true, moved: true})
 		}
 	}
-	t.moved(o, true)
+	t.moved(o, true, t.Leaving == LeaveWhenDeleted)
 }
 
 // AddMember makes a user, a group, a device, a contact or a service principal a member of a group.

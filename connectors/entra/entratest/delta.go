@@ -69,6 +69,9 @@ func (t *Tenant) delta(r *request, k kind) answer {
 	default:
 		done = page.later()
 	}
+	if r.faultKind() == RepeatItem && !done && page.items > 1 && page.cursor.Link == 0 {
+		page.cursor.At--
+	}
 	if r.faultKind() == DuplicateItem && page.items > 0 {
 		page.body = append(append(page.body, ','), page.last...)
 	}
@@ -132,7 +135,7 @@ func (t *Tenant) deltaCursor(r *request, k kind) (c cursor, minimal bool, bad *a
 		a := failure(http.StatusBadRequest, "Request_BadRequest", "Badly formed token.")
 		return c, minimal, &a
 	case c.Epoch != t.epoch || t.Now().Sub(time.Unix(c.Issued, 0)) > t.DeltaLifetime:
-		a := failure(http.StatusBadRequest, "syncStateNotFound", "The sync state generation is not found; perform a full synchronization.")
+		a := failure(http.StatusBadRequest, "syncStateNotFound", syncStateGone)
 		return c, minimal, &a
 	}
 	if c.Delta {
@@ -239,7 +242,9 @@ func (p *deltaPage) first() (done bool) {
 		if members && !p.hidden(v) {
 			links, whole = p.membersFrom(o)
 		} else if p.kind == kindUser && p.cursor.Selected&bitRelation != 0 && v.manager != nil && t.present(v.manager) != nil {
-			links = []link{{v.manager, true}}
+			if !p.untold(o) {
+				links = []link{{v.manager, true}}
+			}
 		}
 		p.object(o, v, p.cursor.Selected, links)
 		if !whole {
@@ -273,7 +278,40 @@ func (p *deltaPage) membersFrom(g *object) (links []link, whole bool) {
 	for i, m := range members {
 		links[i] = link{m, true}
 	}
+	if whole && p.tenant.RemovedAtFirst {
+		links = append(links, p.tenant.former(g)...)
+	}
 	return links, whole
+}
+
+// former returns who was a member of the group once, as first rounds were seen to tell.
+func (t *Tenant) former(g *object) (links []link) {
+	told := map[*object]bool{}
+	for _, m := range t.membersOf(g) {
+		told[m] = true
+	}
+	leave := func(m *object) {
+		if !told[m] {
+			told[m] = true
+			links = append(links, link{m, false})
+		}
+	}
+	for _, c := range t.log[:t.settled()] {
+		if c.object == g && c.member != nil {
+			leave(c.member)
+		}
+	}
+	for _, m := range g.members {
+		if v := t.seen(m); v != nil && v.state != Present {
+			leave(m)
+		}
+	}
+	return links
+}
+
+// untold tells whether delta queries keep the user's manager to themselves.
+func (p *deltaPage) untold(o *object) bool {
+	return p.tenant.UntoldManagers > 0 && o.serial%p.tenant.UntoldManagers == 0
 }
 
 // hidden tells whether the group hides its members from the application.
@@ -395,6 +433,9 @@ func (p *deltaPage) linksOf(c *changed, v *view) (links []link, whole bool) {
 			return links[:room], false
 		}
 		return links, true
+	}
+	if p.untold(c.object) {
+		return nil, true
 	}
 	now := v.manager
 	if now != nil && p.tenant.present(now) == nil {

@@ -338,22 +338,93 @@ func TestHiddenMembership(t *testing.T) {
 
 func TestMembersThatAreDeletedLeave(t *testing.T) {
 	t.Parallel()
-	for _, quiet := range []bool{false, true} {
-		tenant := &entratest.Tenant{KeepQuiet: quiet}
-		g, u := tenant.AddGroup("G"), tenant.AddUser(nil)
+	for leaving, want := range map[entratest.Leaving]string{
+		entratest.LeaveWhenPurged:  "purged:left purged-later:left",
+		entratest.LeaveNever:       "",
+		entratest.LeaveWhenDeleted: "deleted:left restored:came purged:left deleted-again:left",
+	} {
+		tenant := &entratest.Tenant{Leaving: leaving}
+		g, u, other := tenant.AddGroup("G"), tenant.AddUser(nil), tenant.AddUser(nil)
 		tenant.AddMember(g, u)
+		tenant.AddMember(g, other)
 		link, _ := round(t, tenant, "/groups/delta?$select=members")
-		tenant.DeleteUser(u)
-		link, items := round(t, tenant, link)
-		if left := len(items) == 1; left == quiet {
-			t.Errorf("deleted: %v", items)
+		var told []string
+		for _, step := range []struct {
+			name string
+			do   func(string)
+			id   string
+		}{
+			{"deleted", tenant.DeleteUser, u},
+			{"restored", tenant.RestoreUser, u},
+			{"purged", tenant.PurgeUser, u},
+			{"deleted-again", tenant.DeleteUser, other},
+			{"purged-later", tenant.PurgeUser, other},
+		} {
+			step.do(step.id)
+			var items []item
+			link, items = round(t, tenant, link)
+			for _, i := range items {
+				m := i["members@delta"].([]any)[0].(item)
+				if what := "came"; m["id"] == step.id {
+					if _, left := m["@removed"]; left {
+						what = "left"
+					}
+					told = append(told, step.name+":"+what)
+				}
+			}
 		}
-		tenant.RestoreUser(u)
-		if _, items := round(t, tenant, link); (len(items) == 1) == quiet {
-			t.Errorf("restored: %v", items)
+		if got := strings.Join(told, " "); got != want {
+			t.Errorf("leaving %d: %s, want %s", leaving, got, want)
 		}
-		if _, items := round(t, tenant, "/groups/delta?$select=members"); len(items[0]["members@delta"].([]any)) != 1 {
-			t.Errorf("first round after all: %v", items)
+	}
+}
+
+func TestFirstRoundMayTellOfFormerMembers(t *testing.T) {
+	t.Parallel()
+	tenant := &entratest.Tenant{RemovedAtFirst: true}
+	g := tenant.AddGroup("G")
+	a, b, c := tenant.AddUser(nil), tenant.AddUser(nil), tenant.AddUser(nil)
+	for _, u := range []string{a, b, c} {
+		tenant.AddMember(g, u)
+	}
+	tenant.RemoveMember(g, b)
+	tenant.DeleteUser(c)
+	_, items := round(t, tenant, "/groups/delta?$select=members")
+	want := []any{
+		item{"@odata.type": "#microsoft.graph.user", "id": a},
+		item{"@odata.type": "#microsoft.graph.user", "id": b, "@removed": item{"reason": "deleted"}},
+		item{"@odata.type": "#microsoft.graph.user", "id": c, "@removed": item{"reason": "deleted"}},
+	}
+	if diff := cmp.Diff(want, items[0]["members@delta"]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestManagersThatAreNotTold(t *testing.T) {
+	t.Parallel()
+	tenant := &entratest.Tenant{UntoldManagers: 2}
+	tenant.Fill(20, 1, 0)
+	_, items := round(t, tenant, "/users/delta?$select=manager")
+	told := 0
+	for _, i := range items {
+		if _, ok := i["manager@delta"]; ok {
+			told++
+		}
+	}
+	if told < 9 || told > 10 {
+		t.Errorf("%d managers told, want half of 19", told)
+	}
+}
+
+func TestAnItemComesAgainOnTheNextPage(t *testing.T) {
+	t.Parallel()
+	for path, endpoint := range map[string]string{"/users/delta?$select=id": entratest.UsersDelta, "/users?$top=2&$select=id": entratest.ListUsers, "/groups/delta?$select=id": entratest.GroupsDelta} {
+		tenant := &entratest.Tenant{DeltaPage: 2}
+		tenant.Fill(5, 5, 5)
+		tenant.Inject(entratest.Fault{Kind: entratest.RepeatItem, Endpoint: endpoint})
+		_, items := list(t, tenant, path)
+		if len(items) != 6 || items[1]["id"] != items[2]["id"] {
+			t.Errorf("%s: %v, want the second again", path, ids(items))
 		}
 	}
 }

@@ -34,37 +34,38 @@ const (
 	RedirectNowhere   FaultKind = "302 without Location"        //
 	Unauthorized      FaultKind = "401"                         // the token is not accepted any more
 	IdentityNotFound  FaultKind = "401 Authorization_IdentityNotFound"
-	Forbidden         FaultKind = "403"                               //
-	NotFound          FaultKind = "404 with Graph's body"             //
-	NotFoundHTML      FaultKind = "404 with HTML"                     //
-	NotImplemented    FaultKind = "501"                               //
-	EmptyCode         FaultKind = "400 with an empty code"            //
-	SyncStateNotFound FaultKind = "400 syncStateNotFound"             // an expired delta link
-	SyncStateGone     FaultKind = "410 syncStateNotFound"             //
-	SyncStateMissing  FaultKind = "404 syncStateNotFound"             //
-	ResyncRequired    FaultKind = "410 resyncRequired"                //
-	ResetDelta        FaultKind = "410 with Location"                 // and an empty $deltatoken: start again there
-	ExpiredPageToken  FaultKind = "400 Directory_ExpiredPageToken"    //
-	Slow              FaultKind = "slow"                              // answers after Delay
-	Truncated         FaultKind = "body cut off, length declared"     //
-	TruncatedSilently FaultKind = "body cut off, length not declared" // the connection closes
-	Reset             FaultKind = "connection reset"                  // before the answer
-	Closed            FaultKind = "connection closed"                 // before the answer: EOF
-	RepeatCursor      FaultKind = "next link to the same page"        // also where no link is due
-	NextToStart       FaultKind = "next link to the first page"       //
-	NoNext            FaultKind = "next link dropped"                 // the delta link, too
-	BothLinks         FaultKind = "next link and delta link"          // which Graph never sends
-	MalformedNext     FaultKind = "malformed next link"               //
-	ForeignNext       FaultKind = "next link to another host"         //
-	PlainNext         FaultKind = "next link without TLS"             //
-	EmptyPage         FaultKind = "empty page with a next link"       // legal
-	DuplicateItem     FaultKind = "an item twice on a page"           // legal in a delta query
-	MissingItem       FaultKind = "an item missing between pages"     // not of delta queries
-	MissingValue      FaultKind = "no value"                          //
-	WrongClock        FaultKind = "server clock a day behind"         //
-	Gzipped           FaultKind = "body said to be gzip and is not"   //
-	WrongType         FaultKind = "JSON declared as text/plain"       //
-	Garbled           FaultKind = "malformed JSON"                    //
+	Forbidden         FaultKind = "403"                                  //
+	NotFound          FaultKind = "404 with Graph's body"                //
+	NotFoundHTML      FaultKind = "404 with HTML"                        //
+	NotImplemented    FaultKind = "501"                                  //
+	EmptyCode         FaultKind = "400 with an empty code"               //
+	SyncStateNotFound FaultKind = "400 syncStateNotFound"                // an expired delta link
+	SyncStateGone     FaultKind = "410 syncStateNotFound"                //
+	SyncStateMissing  FaultKind = "404 syncStateNotFound"                //
+	ResyncRequired    FaultKind = "410 resyncRequired"                   //
+	ResetDelta        FaultKind = "410 with Location"                    // and an empty $deltatoken: start again there
+	ExpiredPageToken  FaultKind = "400 Directory_ExpiredPageToken"       //
+	Slow              FaultKind = "slow"                                 // answers after Delay
+	Truncated         FaultKind = "body cut off, length declared"        //
+	TruncatedSilently FaultKind = "body cut off, length not declared"    // the connection closes
+	Reset             FaultKind = "connection reset"                     // before the answer
+	Closed            FaultKind = "connection closed"                    // before the answer: EOF
+	RepeatCursor      FaultKind = "next link to the same page"           // also where no link is due
+	NextToStart       FaultKind = "next link to the first page"          //
+	NoNext            FaultKind = "next link dropped"                    // the delta link, too
+	BothLinks         FaultKind = "next link and delta link"             // which Graph never sends
+	MalformedNext     FaultKind = "malformed next link"                  //
+	ForeignNext       FaultKind = "next link to another host"            //
+	PlainNext         FaultKind = "next link without TLS"                //
+	EmptyPage         FaultKind = "empty page with a next link"          // legal
+	DuplicateItem     FaultKind = "an item twice on a page"              // legal in a delta query
+	RepeatItem        FaultKind = "the last item again on the next page" // legal in a delta query
+	MissingItem       FaultKind = "an item missing between pages"        // not of delta queries
+	MissingValue      FaultKind = "no value"                             //
+	WrongClock        FaultKind = "server clock a day behind"            //
+	Gzipped           FaultKind = "body said to be gzip and is not"      //
+	WrongType         FaultKind = "JSON declared as text/plain"          //
+	Garbled           FaultKind = "malformed JSON"                       //
 )
 
 // Fault is one misbehaviour. One without an endpoint is for any of Graph's; faults of the token service and of the
@@ -146,16 +147,18 @@ func (t *Tenant) instead(r *request) (answer, bool) {
 	return r.expired()
 }
 
+// syncStateGone is what the service says of an expired delta link.
+const syncStateGone = "The sync state generation is not found. The delta token is expired and data must be synchronized again."
+
 // expired returns the answer of a fault that ends a delta query.
 func (r *request) expired() (answer, bool) {
-	const gone = "The sync state generation is not found; perform a full synchronization."
 	switch r.faultKind() {
 	case SyncStateNotFound:
-		return failure(http.StatusBadRequest, "syncStateNotFound", gone), true
+		return failure(http.StatusBadRequest, "syncStateNotFound", syncStateGone), true
 	case SyncStateGone:
-		return failure(http.StatusGone, "syncStateNotFound", gone), true
+		return failure(http.StatusGone, "syncStateNotFound", syncStateGone), true
 	case SyncStateMissing:
-		return failure(http.StatusNotFound, "syncStateNotFound", gone), true
+		return failure(http.StatusNotFound, "syncStateNotFound", syncStateGone), true
 	case ResyncRequired:
 		return failure(http.StatusGone, "resyncRequired", "Resync required. Replace any local items with the server's version (including deletes) if you're sure that the service was up to date with your local changes when you last sync'd."), true
 	case ResetDelta:

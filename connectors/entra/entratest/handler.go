@@ -187,6 +187,9 @@ func (t *Tenant) answer(r *request) answer {
 	if !r.may(needs[r.endpoint]...) {
 		return failure(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	}
+	if strings.Contains(r.endpoint, "{id}") && !strings.Contains(r.endpoint, "/users/") && !strings.HasPrefix(r.id, "appId='") && !isGUID(r.id) {
+		return failure(http.StatusBadRequest, "Request_BadRequest", "Invalid object identifier '"+r.id+"'.")
+	}
 	defer t.rlock()()
 	switch r.endpoint {
 	case ListUsers:
@@ -230,6 +233,18 @@ func (t *Tenant) answer(r *request) answer {
 		return answer{status: http.StatusNotFound, header: http.Header{"Content-Type": {"text/html"}}, body: []byte("<html><body>404</body></html>")}
 	}
 	return failure(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+strings.TrimPrefix(r.URL.Path, "/v1.0/")+"'.")
+}
+
+func isGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (c == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) {
+			return false
+		}
+	}
+	return true
 }
 
 // failure returns an error as Graph writes it. The ids in innerError are filled in when it is sent.

@@ -89,6 +89,9 @@ func listed[T any](r *request, context string, items []T, serial func(T) int, ke
 	if r.faultKind() == DuplicateItem && n > 0 {
 		body = append(append(body, ','), item...)
 	}
+	if r.faultKind() == RepeatItem && n > 1 {
+		last--
+	}
 	if r.faultKind() == MissingItem && n > 0 {
 		body = body[:len(body)-len(item)]
 		body = []byte(strings.TrimSuffix(string(body), ","))

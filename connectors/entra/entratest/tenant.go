@@ -63,8 +63,9 @@ type Tenant struct {
 	DeltaPage        int              // most objects on a page of a delta query; default 200
 	DeltaLinks       int              // most members on a page of a delta query; default 500
 	DeltaLifetime    time.Duration    // of delta links; default seven days
-	RemovedAtFirst   bool             // the first round of a delta query tells of removed objects, too
-	KeepQuiet        bool             // members that are deleted are not said to leave their groups
+	RemovedAtFirst   bool             // the first round of a delta query tells of removed objects and members, too
+	Leaving          Leaving          // when a delta query on groups tells that a deleted member left
+	UntoldManagers   int              // every so many people, delta queries do not name the manager; 0 for never
 	ReplicationDelay time.Duration    // how long reads do not see a change
 	ClockOffset      time.Duration    // of the server's clock, as its Date header shows it
 	Uncompressed     bool             // never compress an answer: a benchmark may leave that out
@@ -116,6 +117,16 @@ const (
 	Present State = iota
 	Deleted       // restorable
 	Purged        // for good
+)
+
+// Leaving says when a delta query on groups tells that a deleted user, or group, left the groups it was a member of.
+type Leaving int
+
+// Ways to leave. Reads of members leave out whoever is deleted in any case.
+const (
+	LeaveWhenPurged  Leaving = iota // as documented: a softly deleted member keeps its memberships, and neither deletion nor restoring is told
+	LeaveNever                      // as was seen of the service
+	LeaveWhenDeleted                // and come back when restored
 )
 
 type kind uint8
