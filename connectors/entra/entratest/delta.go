@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -74,6 +75,9 @@ func (t *Tenant) delta(r *request, k kind) answer {
 	}
 	if r.faultKind() == DuplicateItem && page.items > 0 {
 		page.body = append(append(page.body, ','), page.last...)
+	}
+	if r.faultKind() == MissingItem && page.items > 0 {
+		page.body = bytes.TrimSuffix(page.body[:len(page.body)-len(page.last)], []byte(","))
 	}
 	page.body = append(page.body, ']')
 	next := page.cursor

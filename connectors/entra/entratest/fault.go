@@ -60,7 +60,7 @@ const (
 	EmptyPage         FaultKind = "empty page with a next link"          // legal
 	DuplicateItem     FaultKind = "an item twice on a page"              // legal in a delta query
 	RepeatItem        FaultKind = "the last item again on the next page" // legal in a delta query
-	MissingItem       FaultKind = "an item missing between pages"        // not of delta queries
+	MissingItem       FaultKind = "the last item of a page missing"      // as when something changes while it is listed
 	MissingValue      FaultKind = "no value"                             //
 	WrongClock        FaultKind = "server clock a day behind"            //
 	Gzipped           FaultKind = "body said to be gzip and is not"      //

@@ -106,6 +106,7 @@ func TestFaultsThatSpoilTheAnswer(t *testing.T) {
 		entratest.DuplicateItem: func(p page, _ *httptest.ResponseRecorder) bool {
 			return len(p.Value) == 3 && cmp.Equal(p.Value[1], p.Value[2])
 		},
+		entratest.MissingItem:  func(p page, _ *httptest.ResponseRecorder) bool { return len(p.Value) == 1 && p.Next != "" },
 		entratest.MissingValue: func(p page, _ *httptest.ResponseRecorder) bool { return p.Value == nil && p.Next != "" },
 		entratest.WrongClock: func(p page, w *httptest.ResponseRecorder) bool {
 			return w.Header().Get("Date") == now.AddDate(0, 0, -1).Format(http.TimeFormat) && len(p.Value) == 2

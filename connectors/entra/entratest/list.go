@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
 	"slices"
@@ -93,8 +94,7 @@ func listed[T any](r *request, context string, items []T, serial func(T) int, ke
 		last--
 	}
 	if r.faultKind() == MissingItem && n > 0 {
-		body = body[:len(body)-len(item)]
-		body = []byte(strings.TrimSuffix(string(body), ","))
+		body = bytes.TrimSuffix(body[:len(body)-len(item)], []byte(","))
 	}
 	body = append(body, ']')
 	if more {
