@@ -23,7 +23,11 @@ func newStaffDirectory() *staffDirectory {
 }
 
 func (d *staffDirectory) Connect(at connectortest.Address, scope connectortest.Scope) (connectors.Connector, error) {
-	return newStaff(at, staffToken, scope.Exclude, scope.RequireGroup, d.now)
+	c, err := newStaff(at, staffToken, scope.Exclude, scope.RequireGroup, d.now)
+	if err != nil {
+		return nil, err
+	}
+	return mutated(c), nil
 }
 
 // change changes the directory under its lock.

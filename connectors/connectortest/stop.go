@@ -39,7 +39,7 @@ func labelled(t *testing.T, w *world, what string, f func(ctx context.Context)) 
 		time.Sleep(10 * time.Millisecond) // what has been told to end may still have to
 	}
 	if len(left) > 0 {
-		t.Errorf("%s: goroutines are left:\n%s", what, strings.Join(left, "\n\n"))
+		t.Fatalf("%s: goroutines are left:\n%s", what, strings.Join(left, "\n\n"))
 	}
 	time.Sleep(20 * time.Millisecond)
 	// What was under way when it ended may arrive after it; whatever is sent then would be another one.
