@@ -257,6 +257,9 @@ func parseURL(s string) (*url.URL, error) {
 	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		return nil, errors.New("the URL of the organization must be a scheme and a host, such as https://acme.okta.com")
 	}
+	if name, rest, _ := strings.Cut(u.Hostname(), "."); strings.HasSuffix(name, "-admin") {
+		return nil, fmt.Errorf("the URL is the admin console's: the organization's own has no -admin, https://%s.%s", strings.TrimSuffix(name, "-admin"), rest)
+	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
