@@ -187,10 +187,13 @@ func (t *Tenant) PurgeUser(id string) {
 
 // purge records that the object is gone for good.
 func (t *Tenant) purge(o *object) {
-	was := o.state
+	told := t.Leaving == LeaveWhenPurged || t.Leaving == LeaveWhenDeleted && o.state == Present
+	if o.kind == kindGroup {
+		told = t.Leaving != LeaveNever && o.state == Present
+	}
 	o.state = Purged
 	t.record(change{object: o, what: everything})
-	t.moved(o, false, t.Leaving == LeaveWhenPurged || t.Leaving == LeaveWhenDeleted && was == Present)
+	t.moved(o, false, told)
 }
 
 // moved records what a member's going or coming back means to its groups, as far as they are told, and to whom it
@@ -282,7 +285,7 @@ func (t *Tenant) DeleteGroup(id string) {
 	o.state = Deleted
 	o.doc.fill(groupSchema, map[string]any{"deletedDateTime": t.stamp()})
 	t.record(change{object: o, what: everything})
-	t.moved(o, false, t.Leaving == LeaveWhenDeleted)
+	t.moved(o, false, t.Leaving != LeaveNever)
 }
 
 // PurgeGroup deletes a group for good.
@@ -314,7 +317,7 @@ func (t *Tenant) RestoreGroup(id string) {
 			t.record(change{object: o, what: bitRelation, member: m, added: true, moved: true})
 		}
 	}
-	t.moved(o, true, t.Leaving == LeaveWhenDeleted)
+	t.moved(o, true, t.Leaving != LeaveNever)
 }
 
 // AddMember makes a user, a group, a device, a contact or a service principal a member of a group.

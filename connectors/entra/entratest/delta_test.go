@@ -379,6 +379,27 @@ func TestMembersThatAreDeletedLeave(t *testing.T) {
 	}
 }
 
+func TestGroupsThatAreDeletedLeaveGroups(t *testing.T) {
+	t.Parallel()
+	tenant := &entratest.Tenant{}
+	g, security, unified := tenant.AddGroup("G"), tenant.AddGroup("S"), tenant.AddGroup("U", item{"groupTypes": []string{"Unified"}})
+	tenant.AddMember(g, security)
+	tenant.AddMember(g, unified)
+	link, _ := round(t, tenant, "/groups/delta?$select=members&$filter=id+eq+'"+g+"'")
+	tenant.DeleteGroup(security)
+	tenant.DeleteGroup(unified)
+	link, items := round(t, tenant, link)
+	if left := items[0]["members@delta"].([]any); len(items) != 1 || len(left) != 2 || left[0].(item)["@removed"] == nil {
+		t.Errorf("deleted: %v", items)
+	}
+	tenant.RestoreGroup(unified)
+	_, items = round(t, tenant, link)
+	want := []item{{"id": g, "members@delta": []any{item{"@odata.type": "#microsoft.graph.group", "id": unified}}}}
+	if diff := cmp.Diff(want, items); diff != "" {
+		t.Errorf("restored (-want +got):\n%s", diff)
+	}
+}
+
 func TestFirstRoundMayTellOfFormerMembers(t *testing.T) {
 	t.Parallel()
 	tenant := &entratest.Tenant{RemovedAtFirst: true}

@@ -119,12 +119,13 @@ const (
 	Purged        // for good
 )
 
-// Leaving says when a delta query on groups tells that a deleted user, or group, left the groups it was a member of.
+// Leaving says when a delta query on groups tells that a deleted user left the groups. A deleted group leaves at once,
+// unless nothing is told.
 type Leaving int
 
 // Ways to leave. Reads of members leave out whoever is deleted in any case.
 const (
-	LeaveWhenPurged  Leaving = iota // as documented: a softly deleted member keeps its memberships, and neither deletion nor restoring is told
+	LeaveWhenPurged  Leaving = iota // as documented: a softly deleted user keeps the memberships, and neither deletion nor restoring is told
 	LeaveNever                      // as was seen of the service
 	LeaveWhenDeleted                // and come back when restored
 )
