@@ -63,6 +63,8 @@ type delta struct {
 type groupChange struct {
 	name     string
 	gone     bool
+	forGood  bool          // gone, and not restorable
+	back     bool          // was gone, softly
 	users    map[guid]bool // came or left, the last word
 	children map[guid]bool
 }
@@ -130,7 +132,7 @@ func (p *delta) nextCheckpoint() string {
 	if p.start.IsZero() || p.links.users == "" || p.links.groups == "" {
 		return ""
 	}
-	return p.checkpoint(p.start, state{Users: p.links.users, Groups: p.links.groups, Nesting: p.nested.String(), Assigned: newAssignedState(p.assignments)})
+	return p.checkpoint(p.start, state{Users: p.links.users, Groups: p.links.groups, Nesting: p.nested.String(), Asleep: p.nested.sleepers(), Assigned: newAssignedState(p.assignments)})
 }
 
 // firstPages reads the first page of each query before anything is yielded.
@@ -265,6 +267,7 @@ func (p *delta) takeGroup(g *group) error {
 		p.order = append(p.order, g.key)
 	}
 	if c.gone = g.Removed != nil; c.gone {
+		c.forGood = g.Removed.Reason == "deleted"
 		clear(c.users)
 		clear(c.children)
 		return nil

@@ -153,7 +153,9 @@ func TestChangesAddUpToWhatIsThere(t *testing.T) {
 		},
 		"a manager": func(b *began, id string) { b.UpdateUser(id, map[string]any{"manager": b.people[51].ID}) },
 		"phones":    func(b *began, id string) { b.UpdateUser(id, map[string]any{"businessPhones": []string{"1", "2"}}) },
-		"no phones": func(b *began, id string) { b.UpdateUser(id, map[string]any{"businessPhones": []string{}, "faxNumber": "1", "surname": "Nophone"}) },
+		"no phones": func(b *began, id string) {
+			b.UpdateUser(id, map[string]any{"businessPhones": []string{}, "faxNumber": "1", "surname": "Nophone"})
+		},
 		"an organization": func(b *began, id string) {
 			b.UpdateUser(id, map[string]any{"employeeOrgData": map[string]any{"division": "D", "costCenter": nil}})
 		},
@@ -317,8 +319,18 @@ func TestChangesOfGroupsWithGlobs(t *testing.T) {
 // Groups in groups: after each step the closures that were stated, with what changes said, are what is there.
 func TestChangesOfNestedGroups(t *testing.T) {
 	t.Parallel()
+	for name, leaving := range map[string]entratest.Leaving{"members leave when purged": entratest.LeaveWhenPurged, "never": entratest.LeaveNever, "when deleted": entratest.LeaveWhenDeleted} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nestedGroups(t, leaving)
+		})
+	}
+}
+
+func nestedGroups(t *testing.T, leaving entratest.Leaving) {
 	var top, middle, low string
 	b := begin(t, func(tenant *entratest.Tenant, _ *entra.Options) {
+		tenant.Leaving = leaving
 		top, middle, low = tenant.AddGroup("top"), tenant.AddGroup("middle", map[string]any{"groupTypes": []string{"Unified"}}), tenant.AddGroup("low")
 		tenant.AddMember(top, middle)
 		tenant.AddMember(middle, low)

@@ -13,6 +13,7 @@ type state struct {
 	Users    string         `json:"users"`  // delta link
 	Groups   string         `json:"groups"` // delta link
 	Nesting  string         `json:"nesting,omitempty"`
+	Asleep   []string       `json:"asleep,omitempty"` // of the nested groups
 	Assigned *assignedState `json:"assigned,omitempty"`
 }
 
@@ -96,6 +97,11 @@ func (c *Connector) continued(text string) (at time.Time, s state, nested nestin
 	}
 	if nested, err = parseNesting(s.Nesting); err != nil {
 		return at, s, nested, fmt.Errorf("%w: the checkpoint's nesting cannot be read", connectors.ErrResync)
+	}
+	for _, text := range s.Asleep {
+		if id, ok := parseGUID(text); ok {
+			nested.sleep(id)
+		}
 	}
 	if !c.sameHost(s.Users) || !c.sameHost(s.Groups) {
 		return at, s, nested, fmt.Errorf("%w: the checkpoint's links do not lead to %s", connectors.ErrResync, c.base.Host)

@@ -38,7 +38,7 @@ type user struct {
 	EmployeeOrgData   orgData `json:"employeeOrgData"`
 	CompanyName       text    `json:"companyName"`
 
-	Manager       expanded    `json:"manager"`       // of an object read by id
+	Manager       reference   `json:"manager"`       // of an object read by id
 	ManagerChange []reference `json:"manager@delta"` // of a delta
 }
 
@@ -175,37 +175,22 @@ func (o *orgData) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// expanded is a single related object.
-type expanded struct {
-	known bool
-	id    string
-}
-
-// UnmarshalJSON reads an object or null.
-func (e *expanded) UnmarshalJSON(b []byte) error {
-	var v struct {
-		ID string `json:"id"`
-	}
-	err := json.Unmarshal(b, &v)
-	*e = expanded{known: true, id: v.ID}
-	return err
-}
-
-// manager returns the manager's id, "" where there is none, and whether that is told. A change of manager may come as one
-// who left and one who came.
+// manager returns the manager's id, "" where the manager left, and whether that is told. Graph was seen to leave managers
+// out of delta queries: that there is none is told by one who left only, here and, so that records are alike, in objects
+// read by id. A change of manager may come as one who left and one who came.
 func (u *user) manager() (id string, told bool) {
-	if u.Manager.known {
-		return strings.ToLower(u.Manager.id), true
+	if u.Manager.ID != "" {
+		return strings.ToLower(u.Manager.ID), true
 	}
 	for _, m := range u.ManagerChange {
 		if m.Removed == nil {
 			id = strings.ToLower(m.ID)
 		}
 	}
-	return id, u.ManagerChange != nil
+	return id, len(u.ManagerChange) > 0
 }
 
-// fill makes known what a whole object does not have.
+// fill makes known what a whole object does not have, the manager left out.
 func (u *user) fill() {
 	for _, t := range []*text{
 		&u.UserPrincipalName, &u.UserType, &u.Mail, &u.GivenName, &u.Surname, &u.DisplayName, &u.MailNickname, &u.JobTitle, &u.EmployeeType,
@@ -215,9 +200,6 @@ func (u *user) fill() {
 	}
 	u.AccountEnabled.known, u.EmployeeOrgData.known = true, true
 	u.ProxyAddresses.known, u.OtherMails.known, u.BusinessPhones.known = true, true, true
-	if !u.Manager.known && u.ManagerChange == nil {
-		u.Manager.known = true
-	}
 }
 
 // errLimited is the error of an object of which Graph tells no more than that it exists, as it does where the credential

@@ -82,6 +82,12 @@ func (u *user) external() bool {
 	return strings.Contains(strings.ToUpper(u.UserPrincipalName.value), "#EXT#")
 }
 
+// settled tells whether the object tells all that was ever set, so that what it lacks was never set: Graph's change rounds
+// are like that unless asked for less. That it has the user principal name and accountEnabled, which everybody has and which
+// hardly ever change at once, shows it. It decides between the sources of one value; of the others what is absent is not
+// stated all the same.
+func (u *user) settled() bool { return u.UserPrincipalName.known && u.AccountEnabled.known }
+
 // userName is the user principal name, or of a guest from elsewhere, whose user principal name is made up, the mail
 // address. ok is false where a change does not tell what it is.
 func (u *user) userName() (name string, ok bool) {
@@ -90,49 +96,41 @@ func (u *user) userName() (name string, ok bool) {
 		return "", !u.Mail.known && !u.UserType.known
 	case !u.external():
 		return u.UserPrincipalName.value, true
-	case !u.UserType.known:
+	case !u.UserType.known && !u.settled():
 		return u.UserPrincipalName.value, false
-	case !u.guest() || u.Mail.known && u.Mail.value == "":
+	case !u.guest():
 		return u.UserPrincipalName.value, true
+	case u.Mail.value != "":
+		return u.Mail.value, true
 	}
-	return u.Mail.value, u.Mail.known
+	return u.UserPrincipalName.value, u.Mail.known || u.settled()
 }
 
 // workEmail is mail, or where there is none the primary one of proxyAddresses.
 func (u *user) workEmail() (address string, stated, ok bool) {
 	switch {
+	case !u.Mail.known && !u.ProxyAddresses.known:
+		return "", false, true
 	case u.Mail.value != "":
 		return u.Mail.value, true, true
-	case u.Mail.known && u.ProxyAddresses.known:
+	case u.settled(), u.Mail.known && u.ProxyAddresses.known:
 		return proxy(u.ProxyAddresses.values, "SMTP:", ""), true, true
 	}
-	return "", false, !u.Mail.known && !u.ProxyAddresses.known
+	return "", false, false
 }
 
 // otherEmail is the first of otherMails, or where there is none an alias of proxyAddresses.
 func (u *user) otherEmail() (address string, stated, ok bool) {
 	switch {
+	case !u.OtherMails.known && !u.ProxyAddresses.known:
+		return "", false, true
 	case u.OtherMails.first() != "":
 		return u.OtherMails.first(), true, true
-	case u.OtherMails.known && u.ProxyAddresses.known:
+	case u.settled(), u.OtherMails.known && u.ProxyAddresses.known:
 		work, _, _ := u.workEmail()
 		return proxy(u.ProxyAddresses.values, "smtp:", work), true, true
 	}
-	return "", false, !u.OtherMails.known && !u.ProxyAddresses.known
-}
-
-// settle makes known what decides between the sources of one value, in an object that tells all that was ever set: what it
-// lacks was never set. Graph's change rounds are like that unless asked for less. That the object has the user principal
-// name and accountEnabled, which everybody has and which hardly ever change at once, shows it.
-func (u *user) settle() {
-	if !u.UserPrincipalName.known || !u.AccountEnabled.known {
-		return
-	}
-	work, other := u.Mail.known || u.ProxyAddresses.known || u.external(), u.OtherMails.known || u.ProxyAddresses.known
-	u.UserType.known = true
-	u.Mail.known = u.Mail.known || work
-	u.OtherMails.known = u.OtherMails.known || other
-	u.ProxyAddresses.known = u.ProxyAddresses.known || work || other
+	return "", false, false
 }
 
 // proxy returns an address of proxyAddresses: SMTP: is the primary one, smtp: are aliases, of which the first by alphabet
@@ -156,7 +154,8 @@ type mapper struct {
 	slab   []identity.Stated // a few dozen records' attributes at a time
 }
 
-// whole makes the record of a whole object, in which absent and null both mean that there is nothing. An object that does
+// whole makes the record of a whole object, in which absent and null both mean that there is nothing (of the manager, see
+// user.manager). An object that does
 // not even tell whether the account is enabled is not one that the credential may read whole: of it only values count.
 func (m *mapper) whole(u *user) identity.Record {
 	limited := !u.AccountEnabled.told
@@ -172,7 +171,6 @@ func (m *mapper) whole(u *user) identity.Record {
 // change makes the record of what a change tells. ok is false where it tells a part of what a value is made from: only the
 // whole object tells the value then.
 func (m *mapper) change(u *user) (r identity.Record, ok bool) {
-	u.settle()
 	name, ok1 := u.userName()
 	work, workStated, ok2 := u.workEmail()
 	other, otherStated, ok3 := u.otherEmail()

@@ -64,8 +64,8 @@ func (p *delta) nests() bool {
 func (p *delta) nest() {
 	for _, id := range p.order {
 		c := p.groups[id]
-		if c.gone {
-			p.nested.drop(id)
+		if !c.gone {
+			c.back = p.nested.wake(id)
 		}
 		for child, came := range c.children {
 			if came {
@@ -75,9 +75,12 @@ func (p *delta) nest() {
 			}
 		}
 	}
-	for id, c := range p.groups { // one that is gone may have been named by others
-		if c.gone {
+	for id, c := range p.groups { // which others may have named meanwhile
+		switch {
+		case c.gone && c.forGood:
 			p.nested.drop(id)
+		case c.gone:
+			p.nested.sleep(id)
 		}
 	}
 }
@@ -117,7 +120,7 @@ func (p *delta) shaken(before *nesting) map[guid]bool {
 	for _, id := range p.order {
 		c := p.groups[id]
 		nests := len(before.children[id]) > 0 || len(p.nested.children[id]) > 0
-		left := c.gone || len(c.children) > 0
+		left := c.gone || c.back || len(c.children) > 0
 		for _, came := range c.users {
 			left = left || !came
 		}
@@ -129,7 +132,7 @@ func (p *delta) shaken(before *nesting) map[guid]bool {
 		now := map[guid]bool{}
 		p.nested.ancestors(id, now)
 		maps.Copy(above, now)
-		if !nests || c.gone {
+		if !nests && !c.back || c.gone {
 			delete(above, id)
 		}
 		maps.Copy(whole, above)

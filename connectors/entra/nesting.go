@@ -3,12 +3,38 @@ package entra
 import (
 	"encoding/base64"
 	"errors"
+	"maps"
 	"slices"
 )
 
 // nesting is which groups are in which groups. The zero value has none.
 type nesting struct {
 	children, parents map[guid]map[guid]bool
+
+	// asleep are softly deleted groups: they hold nobody, and when they are restored Graph does not tell that they are in
+	// others again.
+	asleep map[guid]bool
+}
+
+// sleep notes that a group in a nest was softly deleted.
+func (n *nesting) sleep(group guid) {
+	if len(n.children[group])+len(n.parents[group]) == 0 {
+		return
+	}
+	if n.asleep == nil {
+		n.asleep = map[guid]bool{}
+	}
+	n.asleep[group] = true
+}
+
+// sleepers returns the ids of the groups that are asleep, in order.
+func (n *nesting) sleepers() []string { return sortedTexts(slices.Collect(maps.Keys(n.asleep))) }
+
+// wake notes that a group is there, and tells whether it was asleep.
+func (n *nesting) wake(group guid) bool {
+	was := n.asleep[group]
+	delete(n.asleep, group)
+	return was
 }
 
 func (n *nesting) add(parent, child guid) {
@@ -48,6 +74,7 @@ func (n *nesting) drop(group guid) {
 	}
 	delete(n.children, group)
 	delete(n.parents, group)
+	delete(n.asleep, group)
 }
 
 func (n *nesting) empty() bool { return len(n.children) == 0 }
@@ -59,7 +86,9 @@ func (n *nesting) ancestors(group guid, all map[guid]bool) {
 	}
 	all[group] = true
 	for parent := range n.parents[group] {
-		n.ancestors(parent, all)
+		if !n.asleep[parent] {
+			n.ancestors(parent, all)
+		}
 	}
 }
 
@@ -105,5 +134,6 @@ func (n *nesting) clone() nesting {
 			c.add(parent, child)
 		}
 	}
+	c.asleep = maps.Clone(n.asleep)
 	return c
 }
