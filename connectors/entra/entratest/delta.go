@@ -2,48 +2,11 @@ package entratest
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
-
-// cursor is what a skip token or delta token of a delta query stands for. Clients must not read it.
-type cursor struct {
-	Resource string   `json:"r"`
-	Selected set      `json:"s"`
-	Context  string   `json:"c,omitempty"`
-	IDs      []string `json:"i,omitempty"` // $filter
-	Epoch    int      `json:"e,omitempty"`
-	Issued   int64    `json:"t"`
-	First    bool     `json:"f,omitempty"` // the first round: objects, not the log
-	From     int      `json:"a,omitempty"` // entries of the log that this round reads
-	To       int      `json:"z,omitempty"`
-	At       int      `json:"p,omitempty"` // position among the objects or changed objects
-	Link     int      `json:"m,omitempty"` // position among the members there
-	Nonce    int      `json:"n,omitempty"`
-	Delta    bool     `json:"d,omitempty"` // a delta token
-}
-
-func (c cursor) encode() string {
-	j, _ := json.Marshal(c)
-	return base64.RawURLEncoding.EncodeToString(j)
-}
-
-func decodeCursor(token string) (c cursor, ok bool) {
-	j, err := base64.RawURLEncoding.DecodeString(token)
-	return c, err == nil && json.Unmarshal(j, &c) == nil
-}
-
-// ExpireDeltas makes every delta link and next link given out so far too old: 400 syncStateNotFound.
-func (t *Tenant) ExpireDeltas() {
-	defer t.lock()()
-	t.epoch++
-}
 
 // delta answers a delta query on users or groups.
 func (t *Tenant) delta(r *request, k kind) answer {
@@ -98,78 +61,6 @@ func (t *Tenant) delta(r *request, k kind) answer {
 		a.header = http.Header{"Preference-Applied": {applied}}
 	}
 	return a
-}
-
-// deltaCursor reads where the query goes on.
-func (t *Tenant) deltaCursor(r *request, k kind) (c cursor, minimal bool, bad *answer) {
-	minimal = preferred(r, "return=minimal")
-	token := r.query.Get("$skiptoken")
-	if token == "" && r.query.Get("$deltatoken") != "latest" {
-		token = r.query.Get("$deltatoken")
-	}
-	resource := k.name() + "s"
-	if token == "" {
-		for name := range r.query {
-			if slices.Contains([]string{"$top", "$expand", "$orderby", "$search", "$skip"}, name) {
-				a := failure(http.StatusBadRequest, "Request_UnsupportedQuery", "The query parameter '"+name+"' is not supported on a delta query.")
-				return c, minimal, &a
-			}
-		}
-		selected, context, bad := t.selection(r, k.schema(), everything&^bitRelation)
-		if bad != nil {
-			return c, minimal, bad
-		}
-		if !r.query.Has("$select") {
-			selected = k.schema().defaults | bitRelation
-		}
-		c = cursor{Resource: resource, Selected: selected, Context: resource + context, Epoch: t.epoch, Issued: t.Now().Unix(), First: true, To: t.settled()}
-		if filter := r.query.Get("$filter"); filter != "" {
-			ids, ok := filteredIDs(filter)
-			if !ok || len(ids) > 50 {
-				a := failure(http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified for property 'id' of resource '"+resource+"'.")
-				return c, minimal, &a
-			}
-			c.IDs = ids
-		}
-		return c, minimal, nil
-	}
-	c, ok := decodeCursor(token)
-	switch {
-	case !ok || c.Resource != resource || c.Delta != r.query.Has("$deltatoken"):
-		a := failure(http.StatusBadRequest, "Request_BadRequest", "Badly formed token.")
-		return c, minimal, &a
-	case c.Epoch != t.epoch || t.Now().Sub(time.Unix(c.Issued, 0)) > t.DeltaLifetime:
-		a := failure(http.StatusBadRequest, "syncStateNotFound", syncStateGone)
-		return c, minimal, &a
-	}
-	if c.Delta {
-		c.To, c.Delta, c.Issued = max(t.settled(), c.From), false, t.Now().Unix()
-	}
-	return c, minimal, nil
-}
-
-// preferred tells whether the request's Prefer header has the preference.
-func preferred(r *request, preference string) bool {
-	for _, line := range r.Header.Values("Prefer") {
-		for one := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(one), preference) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// preference returns the value of a preference, "" for none.
-func preference(r *request, name string) string {
-	for _, line := range r.Header.Values("Prefer") {
-		for one := range strings.SplitSeq(line, ",") {
-			if key, value, _ := strings.Cut(strings.TrimSpace(one), "="); strings.EqualFold(key, name) {
-				return value
-			}
-		}
-	}
-	return ""
 }
 
 // deltaPage is one page of a delta query being written.
@@ -452,94 +343,4 @@ func (p *deltaPage) linksOf(c *changed, v *view) (links []link, whole bool) {
 		links = append(links, link{now, true})
 	}
 	return links, true
-}
-
-// filteredIDs reads `id eq 'a' or id eq 'b'` and `id in ('a','b')`.
-func filteredIDs(filter string) ([]string, bool) {
-	var ids []string
-	if list, ok := strings.CutPrefix(filter, "id in ("); ok {
-		list, ok = strings.CutSuffix(list, ")")
-		for one := range strings.SplitSeq(list, ",") {
-			id, quoted := unquote(strings.TrimSpace(one))
-			if !quoted {
-				return nil, false
-			}
-			ids = append(ids, id)
-		}
-		return ids, ok
-	}
-	for clause := range strings.SplitSeq(filter, " or ") {
-		value, ok := strings.CutPrefix(strings.TrimSpace(clause), "id eq ")
-		id, quoted := unquote(value)
-		if !ok || !quoted {
-			return nil, false
-		}
-		ids = append(ids, id)
-	}
-	return ids, true
-}
-
-// unquote reads an OData string.
-func unquote(s string) (string, bool) {
-	if len(s) < 2 || s[0] != '\'' || s[len(s)-1] != '\'' {
-		return "", false
-	}
-	return strings.ReplaceAll(s[1:len(s)-1], "''", "'"), true
-}
-
-// selection reads $select. Names of relations are let through, as the service does. It returns the context's suffix.
-func (t *Tenant) selection(r *request, s *schema, preset set) (selected set, context string, bad *answer) {
-	text := r.query.Get("$select")
-	if text == "" {
-		return preset, "", nil
-	}
-	var names []string
-	for name := range strings.SplitSeq(text, ",") {
-		name = strings.TrimSpace(name)
-		switch n, ok := s.number(name); {
-		case ok:
-			selected |= 1 << n
-			names = append(names, s.names[n])
-		case strings.EqualFold(name, "id"):
-			selected |= bitID
-			names = append(names, "id")
-		case name != "" && strings.EqualFold(name, s.relation):
-			selected |= bitRelation
-			names = append(names, s.relation)
-		case strings.EqualFold(name, "owners"), strings.EqualFold(name, "memberOf"), name == "":
-		default:
-			a := failure(http.StatusBadRequest, "BadRequest", "Could not find a property named '"+name+"' on type 'microsoft.graph."+r.typeOf+"'.")
-			return 0, "", &a
-		}
-	}
-	return selected | bitID, "(" + strings.Join(names, ",") + ")", nil
-}
-
-// link returns a link of the answer, as the fault has it.
-func (r *request) link(name, address string) string {
-	if name != "@odata.nextLink" {
-		return address
-	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return address
-	}
-	switch r.faultKind() {
-	case RepeatCursor:
-		return r.base + r.URL.RequestURI()
-	case NextToStart:
-		query := r.URL.Query()
-		query.Del("$skiptoken")
-		query.Del("$deltatoken")
-		return r.base + r.URL.Path + "?" + query.Encode()
-	case ForeignNext:
-		u.Host = "graph.attacker.test"
-	case PlainNext:
-		u.Scheme = "http"
-	case MalformedNext:
-		return "https://[::1]:namedport/%zz"
-	default:
-		return address
-	}
-	return u.String()
 }

@@ -153,6 +153,26 @@ func TestNextLinksThatGoRound(t *testing.T) {
 	}
 }
 
+func TestEmptyPagesLeadOn(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/users?$top=2&$select=id", "/users/delta?$select=id"} {
+		tenant := &entratest.Tenant{DeltaPage: 2}
+		tenant.Fill(5, 1, 5)
+		tenant.Inject(entratest.Fault{Kind: entratest.EmptyPage, Nth: 2, Times: 2})
+		pages, items := list(t, tenant, path)
+		seen := map[string]bool{}
+		for _, p := range pages {
+			if seen[p.Next] {
+				t.Errorf("%s: the next link %s comes twice", path, p.Next)
+			}
+			seen[p.Next] = true
+		}
+		if len(pages) != 5 || len(pages[1].Value)+len(pages[2].Value) != 0 || len(items) != 5 {
+			t.Errorf("%s: %d items on %d pages", path, len(items), len(pages))
+		}
+	}
+}
+
 func TestFaultsMeetTheRequestsTheyFit(t *testing.T) {
 	t.Parallel()
 	tenant := &entratest.Tenant{}

@@ -85,3 +85,36 @@ func parseClause(clause string, k kind) func(*object, *view) bool {
 	}
 	return nil
 }
+
+// filteredIDs reads `id eq 'a' or id eq 'b'` and `id in ('a','b')`.
+func filteredIDs(filter string) ([]string, bool) {
+	var ids []string
+	if list, ok := strings.CutPrefix(filter, "id in ("); ok {
+		list, ok = strings.CutSuffix(list, ")")
+		for one := range strings.SplitSeq(list, ",") {
+			id, quoted := unquote(strings.TrimSpace(one))
+			if !quoted {
+				return nil, false
+			}
+			ids = append(ids, id)
+		}
+		return ids, ok
+	}
+	for clause := range strings.SplitSeq(filter, " or ") {
+		value, ok := strings.CutPrefix(strings.TrimSpace(clause), "id eq ")
+		id, quoted := unquote(value)
+		if !ok || !quoted {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	return ids, true
+}
+
+// unquote reads an OData string.
+func unquote(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '\'' || s[len(s)-1] != '\'' {
+		return "", false
+	}
+	return strings.ReplaceAll(s[1:len(s)-1], "''", "'"), true
+}

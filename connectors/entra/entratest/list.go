@@ -21,7 +21,8 @@ func (r *request) page() (after, size int, bad *answer) {
 		size = n
 	}
 	if s := r.query.Get("$skiptoken"); s != "" {
-		n, err := strconv.ParseInt(strings.TrimPrefix(s, skipPrefix), 36, 64)
+		serial, _, _ := strings.Cut(strings.TrimPrefix(s, skipPrefix), "~")
+		n, err := strconv.ParseInt(serial, 36, 64)
 		if !strings.HasPrefix(s, skipPrefix) || err != nil {
 			a := failure(http.StatusBadRequest, "Directory_ExpiredPageToken", "The specified page token value has expired and can no longer be included in your request.")
 			return 0, 0, &a
@@ -39,7 +40,11 @@ func (r *request) nextLink(after int) string {
 	for name, values := range r.query {
 		query[name] = values
 	}
-	query.Set("$skiptoken", skipPrefix+strconv.FormatInt(int64(after), 36))
+	token := skipPrefix + strconv.FormatInt(int64(after), 36)
+	if r.faultKind() == EmptyPage { // goes on where this page did, by another link
+		token += "~" + strconv.FormatInt(r.number, 36)
+	}
+	query.Set("$skiptoken", token)
 	text := strings.ReplaceAll(query.Encode(), "%24", "$")
 	return r.link("@odata.nextLink", r.base+r.URL.EscapedPath()+"?"+text)
 }
