@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/hmac"
 	"crypto/rsa"
@@ -23,7 +24,7 @@ const GraphResource = "https://graph.microsoft.com"
 
 const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	// microsoftResources are audiences that tokens are given out for and that Graph refuses.
+	// otherResource is an audience that tokens are given out for and that Graph refuses.
 	otherResource = "https://management.azure.com"
 )
 
@@ -229,11 +230,8 @@ func (t *Tenant) assertion(r *request, jwt string) (code int, message string) {
 	if err != nil {
 		return 50027, "JWT token is invalid or malformed."
 	}
-	print := header.SHA256
-	if print == "" {
-		print = header.SHA1
-	}
-	thumb, _ := base64.RawURLEncoding.DecodeString(strings.TrimRight(print, "="))
+	thumbprint := cmp.Or(header.SHA256, header.SHA1)
+	thumb, _ := base64.RawURLEncoding.DecodeString(strings.TrimRight(thumbprint, "="))
 	shown := strings.ToUpper(hex.EncodeToString(thumb))
 	i := slices.IndexFunc(t.Certificates, func(c *x509.Certificate) bool {
 		long, short := sha256.Sum256(c.Raw), sha1.Sum(c.Raw)
