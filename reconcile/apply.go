@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/reconcile/plan"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -38,9 +40,21 @@ func (w *work) groupGrants(ctx context.Context, g *identity.Group, team string, 
 	return nil
 }
 
-// guard stages removals that are too many.
+// recentRemovals is how long an applied removal counts when the guard looks at new ones.
+const recentRemovals = 24 * time.Hour
+
+// guard stages removals that are too many, by themselves or with those of the last 24 hours.
 func (w *work) guard(ctx context.Context) error {
-	verdict := w.req.Source.Guard.Check(w.tally)
+	recent, err := w.store.RecentRemovals(ctx, w.run.Connector, w.now().Add(-recentRemovals))
+	if err != nil {
+		return err
+	}
+	w.tally.Users.Recent, w.tally.Groups.Recent, w.tally.Members.Recent = recent[identity.ObjectUser], recent[identity.ObjectGroup], recent[identity.ObjectMember]
+	limits := w.req.Source.Guard
+	if n := w.req.MaxDeactivations; n != nil {
+		limits.Users, w.tally.Users.Recent = plan.AtMost(*n), 0
+	}
+	verdict := limits.Check(w.tally)
 	if !verdict.Held() {
 		return nil
 	}
@@ -52,12 +66,28 @@ func (w *work) guard(ctx context.Context) error {
 		}
 		w.run.Counts.Held += n
 	}
-	if verdict[identity.ObjectUser] == "" {
-		return nil
+	if verdict[identity.ObjectUser] != "" {
+		n, err := w.store.StageMembershipsOfHeld(ctx, w.run.ID)
+		if err != nil {
+			return err
+		}
+		w.run.Counts.Held += n
 	}
-	n, err := w.store.StageMembershipsOfHeld(ctx, w.run.ID)
-	w.run.Counts.Held += n
-	return err
+	return w.hashHeld(ctx)
+}
+
+// hashHeld notes what is held, so that the same removals are known again.
+func (w *work) hashHeld(ctx context.Context) error {
+	var held plan.Hash
+	query := store.ChangeQuery{RunID: w.run.ID, States: []identity.ChangeState{identity.StateStaged}, Limit: journalBatch}
+	for c, err := range journal(ctx, w.store, query) {
+		if err != nil {
+			return err
+		}
+		plan.HeldHash(&held, &c)
+	}
+	w.run.HeldHash = held.String()
+	return nil
 }
 
 // verifyParallel is the number of people who are read by id at the same time.
@@ -85,7 +115,9 @@ func (w *work) verify(ctx context.Context) error {
 			delete(w.run.Counts.Changes, key)
 		}
 	}
-	w.run.PlanHash = w.hash.String()
+	if w.run.Decision.Kind == "" { // what was approved keeps its hash
+		w.run.PlanHash = w.hash.String()
+	}
 	return nil
 }
 

@@ -85,9 +85,23 @@ type Request struct {
 	Source   Source
 	DryRun   bool   // plan only: change nothing
 	Full     bool   // compare everything, even where an incremental run would do
+	User     string // only this person: immutable id, id, userName or externalId
+	Group    string // only this group with its members: immutable id, id or displayName
 	Trigger  string // "schedule", "cli", "api", "demo"
 	Progress func(Progress)
+	Step     func(Step) // of a run of one person or group: told what is read and matched
+
+	// MaxDeactivations, where set, takes the place of the guard's limits for users in this run.
+	MaxDeactivations *int
 }
+
+// Step is what a run of one person or group tells of itself as it goes.
+type Step struct {
+	Kind string // "read" or "match"; what is decided and done stands in the journal
+	Text string
+}
+
+func (r *Request) single() bool { return r.User != "" || r.Group != "" }
 
 // Progress is how far a run has come.
 type Progress struct {
@@ -138,7 +152,10 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	if err != nil {
 		return run, err
 	}
-	if req.Full || !req.Source.Enforce || state.Checkpoint == "" || e.now().Sub(state.LastFull) >= FullEvery {
+	switch {
+	case req.single():
+		run.Kind = identity.KindObject
+	case req.Full || !req.Source.Enforce || state.Checkpoint == "" || e.now().Sub(state.LastFull) >= FullEvery:
 		run.Kind = identity.KindFull
 	}
 	if err := e.store.PutRun(ctx, &run); err != nil {
@@ -200,7 +217,7 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 	switch {
 	case failure != nil:
 		run.Status, run.Error = identity.RunFailed, failure.Error()
-	case run.Guard != "":
+	case run.Counts.Held > 0:
 		run.Status = identity.RunHeld
 	case run.Incomplete != "" || run.Counts.Failed > 0:
 		run.Status = identity.RunPartial
@@ -212,18 +229,17 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		run.Status = identity.RunDone
 	}
 	run.Phase = "finished"
+	if run.Status == identity.RunHeld {
+		last, err := e.store.LastRun(ctx, run.Connector)
+		w.heldBefore = err == nil && last.HeldHash == run.HeldHash
+	}
 	errs := []error{e.store.PutRun(ctx, run), e.store.DropSpool(ctx, run.ID, "")}
 	if !run.DryRun {
-		errs = append(errs, e.remember(ctx, w, failure), e.store.InTx(ctx, func(tx *store.Tx) error {
-			return tx.Record(ctx, []identity.Event{{
-				At: run.Finished, Type: identity.EventRunFinished, Actor: w.actor(), Object: "run", ObjectID: run.ID,
-				Name: run.Connector, Reason: string(run.Status),
-			}})
-		}))
+		errs = append(errs, e.remember(ctx, w, failure), e.tell(ctx, w))
 	}
 	e.metrics.observe(run)
 	level := slog.LevelInfo
-	if run.Status != identity.RunDone && run.Status != identity.RunPlanned {
+	if run.Status != identity.RunDone && run.Status != identity.RunPlanned && !w.heldBefore {
 		level = slog.LevelWarn
 	}
 	e.logger.LogAttrs(ctx, level, "run finished", slog.String("connector", run.Connector), slog.String("run_id", run.ID),
@@ -237,6 +253,21 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		return fmt.Errorf("run %s: %w", run.Connector, failure)
 	}
 	return errors.Join(errs...)
+}
+
+// tell records how a run ended, and what it held unless the run before held the same.
+func (e *Engine) tell(ctx context.Context, w *work) error {
+	run := w.run
+	event := identity.Event{
+		At: run.Finished, Type: identity.EventRunFinished, Actor: w.actor(), Object: "run", ObjectID: run.ID,
+		Name: run.Connector, Reason: string(run.Status),
+	}
+	events := []identity.Event{event}
+	if run.Status == identity.RunHeld && !w.heldBefore {
+		event.Type, event.Reason = identity.EventRunHeld, run.Guard
+		events = append(events, event)
+	}
+	return e.store.InTx(ctx, func(tx *store.Tx) error { return tx.Record(ctx, events) })
 }
 
 // remember writes down how far the source is known, unless another process has taken over: then it knows better.

@@ -29,6 +29,7 @@ type work struct {
 	since      *since               // of an incremental run
 	verified   map[string]absence   // who and what was read by id in vain already: see userKey and groupKey
 	settled    []store.SettledGroup // groups whose members agree
+	heldBefore bool                 // what is held, the run before held too
 	moved      map[string]bool      // groups whose members were changed, by immutable id: whether any change is left
 
 	hash    plan.Hash
@@ -183,8 +184,11 @@ func (w *work) incomplete(reason string) {
 
 // pull reads the source: what changed since the checkpoint where that will do, else everything.
 func (w *work) pull(ctx context.Context) error {
-	if w.run.Kind == identity.KindFull {
+	switch w.run.Kind {
+	case identity.KindFull:
 		return w.pullAll(ctx)
+	case identity.KindObject:
+		return w.pullOne(ctx)
 	}
 	err := w.pullChanges(ctx)
 	var most *tooMuch
@@ -691,7 +695,7 @@ func (w *work) planGrants(ctx context.Context) error {
 		for i := range owned {
 			g := &owned[i]
 			stated := w.groups[g.SourceID]
-			if stated != nil && stated.planned || stated == nil && w.since == nil {
+			if stated != nil && stated.planned || stated == nil && (w.since == nil || w.req.single()) {
 				continue // a group that changes gets its grants with the change
 			}
 			if _, gone := w.goneGroup(g.SourceID); gone {

@@ -57,6 +57,20 @@ func (s *Store) ReleaseLease(ctx context.Context, l Lease) error {
 	return err
 }
 
+// LeaseHeld tells whether anybody holds a lease.
+func (s *Store) LeaseHeld(ctx context.Context, name string) (bool, error) {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	var n int
+	err = s.raw(ctx, "SELECT count(*) FROM leases WHERE name = ? AND expires_at >= ?", name, stamp(now)).Scan(&n).Error
+	if err != nil {
+		return false, fmt.Errorf("look at lease %s: %w", name, err)
+	}
+	return n > 0, nil
+}
+
 // Fence fails with ErrLeaseLost unless the lease is still held, and keeps it from being taken until the transaction
 // ends. The zero Lease fences nothing.
 func (tx *Tx) Fence(ctx context.Context, l Lease) error {

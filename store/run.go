@@ -11,20 +11,22 @@ import (
 
 type runRow struct {
 	ID, Connector, Kind, StartedBy, Status, Phase, PlanHash, Counts, Guard, Incomplete, Error string
+	HeldHash, Decision, DecidedBy                                                             string
 	DryRun                                                                                    bool
 	Requests, LeaseEpoch                                                                      int64
 	StartedAt                                                                                 time.Time
-	FinishedAt                                                                                *time.Time
+	FinishedAt, DecidedAt                                                                     *time.Time
 }
 
-const runSelect = "SELECT id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at FROM runs "
+const runSelect = "SELECT id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at, held_hash, decision, decided_by, decided_at FROM runs "
 
 func (row *runRow) run() (identity.Run, error) {
 	run := identity.Run{
 		ID: row.ID, Connector: row.Connector, Kind: row.Kind, Trigger: row.StartedBy, DryRun: row.DryRun,
 		Status: identity.RunStatus(row.Status), Phase: row.Phase, PlanHash: row.PlanHash, Guard: row.Guard,
 		Incomplete: row.Incomplete, Requests: row.Requests, Error: row.Error, LeaseEpoch: row.LeaseEpoch,
-		Started: row.StartedAt.UTC(), Finished: timeOf(row.FinishedAt),
+		Started: row.StartedAt.UTC(), Finished: timeOf(row.FinishedAt), HeldHash: row.HeldHash,
+		Decision: identity.Decision{Kind: identity.DecisionKind(row.Decision), By: row.DecidedBy, At: timeOf(row.DecidedAt)},
 	}
 	if err := json.Unmarshal([]byte(row.Counts), &run.Counts); err != nil {
 		return run, fmt.Errorf("read run %s: counts: %w", row.ID, err)
@@ -38,13 +40,15 @@ func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
 	if err != nil {
 		return fmt.Errorf("write run %s: %w", run.ID, err)
 	}
-	_, err = r.exec(ctx, "INSERT INTO runs (id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at) "+
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET connector = excluded.connector, kind = excluded.kind, "+
+	_, err = r.exec(ctx, "INSERT INTO runs (id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at, held_hash, decision, decided_by, decided_at) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET connector = excluded.connector, kind = excluded.kind, "+
 		"started_by = excluded.started_by, dry_run = excluded.dry_run, lease_epoch = excluded.lease_epoch, started_at = excluded.started_at, status = excluded.status, phase = excluded.phase, "+
 		"plan_hash = excluded.plan_hash, counts = excluded.counts, guard = excluded.guard, incomplete = excluded.incomplete, requests = excluded.requests, "+
-		"error = excluded.error, finished_at = excluded.finished_at",
+		"error = excluded.error, finished_at = excluded.finished_at, held_hash = excluded.held_hash, decision = excluded.decision, "+
+		"decided_by = excluded.decided_by, decided_at = excluded.decided_at",
 		run.ID, run.Connector, run.Kind, run.Trigger, run.DryRun, string(run.Status), run.Phase, run.PlanHash, string(counts), legible(run.Guard),
-		legible(run.Incomplete), run.Requests, legible(run.Error), run.LeaseEpoch, stamp(run.Started), utc(run.Finished))
+		legible(run.Incomplete), run.Requests, legible(run.Error), run.LeaseEpoch, stamp(run.Started), utc(run.Finished),
+		run.HeldHash, string(run.Decision.Kind), legible(run.Decision.By), utc(run.Decision.At))
 	if err != nil {
 		return fmt.Errorf("write run %s: %w", run.ID, err)
 	}
@@ -248,6 +252,67 @@ func (r reader) StageChanges(ctx context.Context, runID string, object identity.
 		string(identity.StateStaged), runID, string(object), string(identity.StatePlanned),
 		string(identity.OpDeactivate), string(identity.OpDelete), string(identity.OpRemove))
 	return int(n), err
+}
+
+// UnstageChanges marks the removals that the guard held as planned again, and returns how many they are.
+func (r reader) UnstageChanges(ctx context.Context, runID string) (int, error) {
+	n, err := r.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND state = ?",
+		string(identity.StatePlanned), runID, string(identity.StateStaged))
+	return int(n), err
+}
+
+// DismissStaged marks the removals that the guard held as skipped, with a reason, and returns how many they are.
+func (r reader) DismissStaged(ctx context.Context, runID, reason string) (int, error) {
+	n, err := r.exec(ctx, "UPDATE run_changes SET state = ?, reason = ? WHERE run_id = ? AND state = ?",
+		string(identity.StateSkipped), legible(reason), runID, string(identity.StateStaged))
+	return int(n), err
+}
+
+// RecentRemovals returns how many removals of each kind of object runs of a connector applied since a time, those left out
+// that an operator approved or asked for by name.
+func (r reader) RecentRemovals(ctx context.Context, connector string, since time.Time) (map[identity.Object]int, error) {
+	var rows []struct {
+		Object identity.Object
+		N      int
+	}
+	err := r.raw(ctx, "SELECT c.object, count(*) AS n FROM runs r JOIN run_changes c ON c.run_id = r.id WHERE r.connector = ? AND NOT r.dry_run "+
+		"AND r.started_at > ? AND r.decision <> ? AND r.kind <> ? AND c.op IN ('deactivate', 'delete', 'remove') AND c.state = ? GROUP BY c.object",
+		connector, stamp(since), string(identity.DecisionApproved), identity.KindObject, string(identity.StateApplied)).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("count recent removals: %w", err)
+	}
+	counts := make(map[identity.Object]int, len(rows))
+	for _, row := range rows {
+		counts[row.Object] = row.N
+	}
+	return counts, nil
+}
+
+// RunningRun returns the run of a connector that holds its lease; ErrNotFound.
+func (r reader) RunningRun(ctx context.Context, connector string) (identity.Run, error) {
+	var rows []runRow
+	if err := r.raw(ctx, runSelect+"WHERE connector = ? AND NOT dry_run AND status = ? ORDER BY id DESC LIMIT 1",
+		connector, string(identity.RunRunning)).Scan(&rows).Error; err != nil {
+		return identity.Run{}, fmt.Errorf("read runs: %w", err)
+	}
+	if len(rows) == 0 {
+		return identity.Run{}, ErrNotFound
+	}
+	return rows[0].run()
+}
+
+// LastRun returns the newest finished run of a connector that compared the source with what is held, and was to repair the
+// drift: neither a dry run nor one of a single person or group; ErrNotFound.
+func (r reader) LastRun(ctx context.Context, connector string) (identity.Run, error) {
+	var rows []runRow
+	if err := r.raw(ctx, runSelect+"WHERE connector = ? AND NOT dry_run AND kind <> ? AND finished_at IS NOT NULL AND status <> ? ORDER BY id DESC LIMIT 1",
+		connector, identity.KindObject, string(identity.RunFailed)).Scan(&rows).Error; err != nil {
+		return identity.Run{}, fmt.Errorf("read runs: %w", err)
+	}
+	if len(rows) == 0 {
+		return identity.Run{}, ErrNotFound
+	}
+	return rows[0].run()
 }
 
 // StageMembershipsOfHeld marks the planned removals of memberships of people whose own removal is held, and returns how

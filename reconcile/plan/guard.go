@@ -31,11 +31,29 @@ func DefaultGuard() Guard {
 	}
 }
 
+// AtMost returns the limits that let through n removals and hold more, whatever their share.
+func AtMost(n int) Limits {
+	if n == 0 {
+		return Limits{}
+	}
+	return Limits{Percent: 100, Max: n}
+}
+
+// HeldHash tells sets of held removals apart: by whom and what they are about, not by the rows' versions.
+func HeldHash(h *Hash, c *identity.Change) {
+	about := identity.Change{Object: c.Object, Op: c.Op, SourceID: c.SourceID, ID: c.ID, MemberSourceID: c.MemberSourceID, MemberID: c.MemberID}
+	if c.Object == identity.ObjectGrant {
+		about.Fields = c.Fields
+	}
+	h.Add(&about)
+}
+
 // Count is how many are held before a run, how many the source states, and how many the plan removes.
 type Count struct {
 	Held     int
 	Stated   int
 	Removals int
+	Recent   int // removals of the last 24 hours, by earlier runs
 }
 
 // Tally is what a guard looks at.
@@ -97,14 +115,19 @@ func (l Limits) check(noun string, c Count) string {
 	if c.Stated == 0 && c.Held > 0 && noun != "members" {
 		return fmt.Sprintf("%s: the source states none, %d are held", noun, c.Held)
 	}
-	if c.Removals <= l.Floor {
+	removals, held := c.Removals+c.Recent, c.Held+c.Recent
+	if removals <= l.Floor {
 		return ""
 	}
-	if share := 100 * float64(c.Removals) / float64(max(c.Held, 1)); share > l.Percent {
-		return fmt.Sprintf("%s %.3g %% > %.3g %% (%d of %d)", noun, share, l.Percent, c.Removals, c.Held)
+	recent := ""
+	if c.Recent > 0 {
+		recent = fmt.Sprintf(", with %d in the last 24 hours", c.Recent)
 	}
-	if l.Max > 0 && c.Removals > l.Max {
-		return fmt.Sprintf("%s %d > %d", noun, c.Removals, l.Max)
+	if share := 100 * float64(removals) / float64(max(held, 1)); share > l.Percent {
+		return fmt.Sprintf("%s %.3g %% > %.3g %% (%d of %d%s)", noun, share, l.Percent, c.Removals, c.Held, recent)
+	}
+	if l.Max > 0 && removals > l.Max {
+		return fmt.Sprintf("%s %d > %d%s", noun, removals, l.Max, recent)
 	}
 	return ""
 }

@@ -97,6 +97,8 @@ type Run struct {
 	Status     RunStatus
 	Phase      string // what a running run is doing: pull, plan, guard, verify, apply
 	PlanHash   string // "sha256:..." over the planned changes
+	HeldHash   string // "sha256:..." over whom and what the guard held, "" for nothing: the same removals have the same one
+	Decision   Decision
 	Counts     Counts
 	Guard      string // the guard's verdict where it held something, else ""
 	Incomplete string // why the pull was not proven complete, else ""
@@ -106,6 +108,22 @@ type Run struct {
 	Started    time.Time
 	Finished   time.Time // zero while running
 }
+
+// Decision is what an operator decided about the removals that the guard held in a run.
+type Decision struct {
+	Kind DecisionKind // "" for none
+	By   string       // who
+	At   time.Time
+}
+
+// DecisionKind is what was decided.
+type DecisionKind string
+
+// Kinds of decision.
+const (
+	DecisionApproved DecisionKind = "approved"
+	DecisionRejected DecisionKind = "rejected"
+)
 
 // Counts sums up a run. Keys of Changes are "<object>.<op>", for example "user.create".
 type Counts struct {

@@ -28,6 +28,9 @@ const (
 	EventSCIMDisabled      EventType = "scim.disabled"
 	EventRefused           EventType = "change.refused"
 	EventRunFinished       EventType = "run.finished"
+	EventRunHeld           EventType = "run.held"
+	EventRunApproved       EventType = "run.approved"
+	EventRunRejected       EventType = "run.rejected"
 )
 
 // Actor is who did something: a person, a key, a connector's run or the system itself.

@@ -68,6 +68,8 @@ func statusOfRuns(runs []identity.Run, failures []error) int {
 		switch run := &runs[i]; run.Status {
 		case identity.RunFailed:
 			worse(exitError)
+		case identity.RunJoined:
+			worse(exitBusy)
 		case identity.RunHeld:
 			worse(exitHeld)
 		case identity.RunPartial:

@@ -181,8 +181,14 @@ func summary(p palette, run *identity.Run) string {
 
 // printRun prints how a run ended, after its changes. Why one failed is an error, which others print.
 func printRun(w io.Writer, p palette, run *identity.Run) {
-	if run.Guard != "" {
+	switch {
+	case run.Decision.Kind != "":
+		fmt.Fprintln(w, p.paint(yellow, fmt.Sprintf("! held (%s), %s by %s at %s", run.Guard, run.Decision.Kind, run.Decision.By, run.Decision.At.Format(time.RFC3339))))
+	case run.Guard != "":
 		fmt.Fprintln(w, p.paint(yellow, fmt.Sprintf("! held (%s)", run.Guard)))
+	}
+	if run.Status == identity.RunHeld {
+		fmt.Fprintf(w, "  to apply what is held: idpsync runs approve %s --plan %s\n", run.ID, run.PlanHash)
 	}
 	if run.Incomplete != "" {
 		fmt.Fprintln(w, p.paint(yellow, fmt.Sprintf("! partial (%s)", run.Incomplete)))
@@ -230,6 +236,7 @@ type runJSON struct {
 	PlanHash   string             `json:"plan_hash"`
 	Counts     identity.Counts    `json:"counts"`
 	Guard      string             `json:"guard,omitempty"`
+	Decision   *decisionJSON      `json:"decision,omitempty"`
 	Incomplete string             `json:"incomplete,omitempty"`
 	Error      string             `json:"error,omitempty"`
 	Requests   int64              `json:"requests"`
@@ -238,11 +245,21 @@ type runJSON struct {
 	Finished   *time.Time         `json:"finished"`
 }
 
+// decisionJSON is what became of removals that a run held.
+type decisionJSON struct {
+	Kind identity.DecisionKind `json:"kind"`
+	By   string                `json:"by"`
+	At   time.Time             `json:"at"`
+}
+
 func asRunJSON(run *identity.Run) runJSON {
 	out := runJSON{
 		Type: "run", RunID: run.ID, Connector: run.Connector, Kind: run.Kind, Trigger: run.Trigger, DryRun: run.DryRun,
 		Status: run.Status, PlanHash: run.PlanHash, Counts: run.Counts, Guard: run.Guard, Incomplete: run.Incomplete,
 		Error: run.Error, Requests: run.Requests, Started: run.Started,
+	}
+	if d := run.Decision; d.Kind != "" {
+		out.Decision = &decisionJSON{d.Kind, d.By, d.At}
 	}
 	if !run.Finished.IsZero() {
 		out.Finished, out.DurationMS = &run.Finished, run.Finished.Sub(run.Started).Milliseconds()

@@ -35,9 +35,15 @@ func (e *env) resyncCommand() *cobra.Command {
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.completeConnectors,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := want.check(c); err != nil {
+				return err
+			}
 			return e.runConnectors(c.Context(), args, want)
 		},
 	}
+	c.Flags().StringVar(&want.user, "user", "", "only the person `ID|EMAIL`, step by step")
+	c.Flags().StringVar(&want.group, "group", "", "only the group `ID|NAME` with its members, step by step")
+	c.Flags().IntVar(&want.mostDeactivations, "max-deactivations", 0, "hold the deactivations of this run if they are more than `N`, instead of the guard's limits for users")
 	c.Flags().BoolVar(&want.dryRun, "dry-run", false, "plan only: print the drift and change nothing (same as idpsync plan)")
 	want.flags(c)
 	return c
@@ -45,8 +51,36 @@ func (e *env) resyncCommand() *cobra.Command {
 
 // wanted is what the flags of resync and plan ask for.
 type wanted struct {
-	dryRun, full bool
-	lines        int
+	dryRun, full      bool
+	lines             int
+	user, group       string
+	mostDeactivations int
+	limited           bool // mostDeactivations was given
+}
+
+// check refuses flags that contradict each other.
+func (w *wanted) check(c *cobra.Command) error {
+	w.limited = c.Flags().Changed("max-deactivations")
+	switch {
+	case w.user != "" && w.group != "":
+		return usageError{errors.New("--user and --group: choose one")}
+	case (w.user != "" || w.group != "") && w.full:
+		return usageError{errors.New("--full reads everything, --user and --group read one: choose one")}
+	case c.Flags().Changed("user") && w.user == "", c.Flags().Changed("group") && w.group == "":
+		return usageError{errors.New("--user and --group want a name or an id")}
+	}
+	return atLeast("max-deactivations", w.mostDeactivations, 0)
+}
+
+// request is what is asked of the engine.
+func (w *wanted) request(source reconcile.Source) reconcile.Request {
+	req := reconcile.Request{
+		Source: source, DryRun: w.dryRun, Full: w.full, User: w.user, Group: w.group, Trigger: "cli",
+	}
+	if w.limited {
+		req.MaxDeactivations = &w.mostDeactivations
+	}
+	return req
 }
 
 func (w *wanted) flags(c *cobra.Command) {
@@ -115,9 +149,14 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 		return err
 	}
 	var runs []identity.Run
-	var failures []error
+	var failures, strangers []error // strangers: the connectors that do not know whom or what was asked for
 	for _, source := range sources {
-		run, err := e.runOne(ctx, a, reconcile.Request{Source: source, DryRun: want.dryRun, Full: want.full, Trigger: "cli"}, want.lines)
+		run, err := e.runOne(ctx, a, want.request(source), want.lines)
+		var unknown *reconcile.NotFoundError
+		if errors.As(err, &unknown) && len(sources) > 1 {
+			strangers = append(strangers, err)
+			continue
+		}
 		if err != nil {
 			failures = append(failures, err)
 			e.complain(err)
@@ -127,6 +166,12 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 			continue
 		}
 		runs = append(runs, run)
+	}
+	if len(strangers) > 0 && len(strangers) == len(sources) {
+		for _, err := range strangers {
+			e.complain(err)
+		}
+		failures = append(failures, strangers...)
 	}
 	return asStatus(statusOfRuns(runs, failures))
 }
@@ -157,8 +202,19 @@ func asStatus(status int) error {
 func (e *env) runOne(ctx context.Context, a *app.App, req reconcile.Request, lines int) (identity.Run, error) {
 	bar := newBar(e.err, req.Source.Name)
 	req.Progress = bar.update
+	req.Step = func(step reconcile.Step) { e.printStep(req.Source.Name, step) }
 	run, err := a.Engine.Run(ctx, req)
+	if errors.Is(err, store.ErrBusy) {
+		e.say("%s: another run is going; joined it", req.Source.Name)
+		if run, err = a.Engine.Join(ctx, req.Source.Name); errors.Is(err, store.ErrBusy) {
+			err = fmt.Errorf("run %s: %w", req.Source.Name, err)
+		}
+	}
 	bar.done()
+	var unknown *reconcile.NotFoundError
+	if errors.As(err, &unknown) {
+		return run, err
+	}
 	if run.Status == identity.RunRunning || run.Finished.IsZero() {
 		return run, err // it never began
 	}
@@ -166,6 +222,15 @@ func (e *env) runOne(ctx context.Context, a *app.App, req reconcile.Request, lin
 		err = printed
 	}
 	return run, err
+}
+
+// printStep prints what a run of one person or group read and matched.
+func (e *env) printStep(connector string, step reconcile.Step) {
+	if e.json() {
+		_ = e.print(map[string]any{"type": "step", "connector": connector, "step": step.Kind, "text": step.Text})
+		return
+	}
+	fmt.Fprintf(e.out, "%-8s %s\n", step.Kind, step.Text)
 }
 
 // printJournal prints a run with its changes.
@@ -198,7 +263,10 @@ func (e *env) printJournal(ctx context.Context, s *store.Store, run *identity.Ru
 }
 
 func (e *env) runsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "runs", Short: "Look at past runs and their changes", Example: "  idpsync runs list\n  idpsync runs show 0199"}
+	c := &cobra.Command{
+		Use: "runs", Short: "Look at past runs and their changes; approve or reject what one held",
+		Example: "  idpsync runs list\n  idpsync runs show 0199\n  idpsync runs approve 0199 --plan sha256:...",
+	}
 	var limit int
 	var connector string
 	list := &cobra.Command{
@@ -240,10 +308,7 @@ func (e *env) runsCommand() *cobra.Command {
 		Use: "show ID", Short: "Show a run with every change (the beginning of the id is enough)", Args: oneArg("ID"),
 		Example: "  idpsync runs show 0199a3f2\n  idpsync runs show 0199a3f2 --output json",
 		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			run, err := a.Store.Run(ctx, args[0])
-			if errors.Is(err, store.ErrNotFound) {
-				return fmt.Errorf("no run %s, or several runs begin so: see idpsync runs list", args[0])
-			}
+			run, err := e.findRun(ctx, a, args[0])
 			if err != nil {
 				return err
 			}
@@ -258,6 +323,6 @@ func (e *env) runsCommand() *cobra.Command {
 			return nil
 		}),
 	}
-	c.AddCommand(list, show)
+	c.AddCommand(list, show, e.runsApprove(), e.runsReject())
 	return c
 }
