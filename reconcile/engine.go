@@ -235,7 +235,7 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 	}
 	errs := []error{e.store.PutRun(ctx, run), e.store.DropSpool(ctx, run.ID, "")}
 	if !run.DryRun {
-		errs = append(errs, e.remember(ctx, w, failure), e.tell(ctx, w))
+		errs = append(errs, e.remember(ctx, w, failure), e.tell(ctx, w), e.watch(ctx, w, failure))
 	}
 	e.metrics.observe(run)
 	level := slog.LevelInfo

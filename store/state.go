@@ -15,18 +15,30 @@ type ConnectorState struct {
 	LastSlot        time.Time // the scheduled slot that was last claimed
 	LastSuccess     time.Time // end of the last run that repaired everything
 	LastFull        time.Time // end of the last full run whose pull was proven complete
+	Quarantine      Quarantine
+}
+
+// Quarantine is how a connector fails whose runs do. The zero value is that of one whose last run did not.
+type Quarantine struct {
+	Failures int       // runs that failed in a row
+	Since    time.Time // when the first of them ended
+	NextTry  time.Time // before, no scheduled run begins
+	Failure  string    // why the last one failed
+	Paused   bool      // the credential was rejected
 }
 
 type connectorStateRow struct {
-	Connector, Checkpoint, CheckpointRunID, LastRunID string
-	LastSlotAt, LastSuccessAt, LastFullAt             *time.Time
+	Connector, Checkpoint, CheckpointRunID, LastRunID, Failure     string
+	LastSlotAt, LastSuccessAt, LastFullAt, NextTryAt, FailingSince *time.Time
+	Failures                                                       int
+	Paused                                                         bool
 }
 
 // ConnectorState returns what is remembered of a connector; of an unknown one, nothing.
 func (r reader) ConnectorState(ctx context.Context, connector string) (ConnectorState, error) {
 	var rows []connectorStateRow
-	err := r.raw(ctx, "SELECT connector, checkpoint, checkpoint_run_id, last_run_id, last_slot_at, last_success_at, last_full_at "+
-		"FROM connector_states WHERE connector = ?", connector).Scan(&rows).Error
+	err := r.raw(ctx, "SELECT connector, checkpoint, checkpoint_run_id, last_run_id, last_slot_at, last_success_at, last_full_at, "+
+		"failures, next_try_at, failing_since, failure, paused FROM connector_states WHERE connector = ?", connector).Scan(&rows).Error
 	if err != nil {
 		return ConnectorState{}, fmt.Errorf("read state of connector %s: %w", connector, err)
 	}
@@ -37,6 +49,7 @@ func (r reader) ConnectorState(ctx context.Context, connector string) (Connector
 	return ConnectorState{
 		row.Connector, row.Checkpoint, row.CheckpointRunID, row.LastRunID,
 		timeOf(row.LastSlotAt), timeOf(row.LastSuccessAt), timeOf(row.LastFullAt),
+		Quarantine{row.Failures, timeOf(row.FailingSince), timeOf(row.NextTryAt), row.Failure, row.Paused},
 	}, nil
 }
 
@@ -51,6 +64,18 @@ func (r reader) FinishConnectorRun(ctx context.Context, state ConnectorState) er
 		state.Connector, state.Checkpoint, state.CheckpointRunID, state.LastRunID, utc(state.LastSuccess), utc(state.LastFull))
 	if err != nil {
 		return fmt.Errorf("write state of connector %s: %w", state.Connector, err)
+	}
+	return nil
+}
+
+// PutQuarantine writes down how a connector fails; the zero value, that it does not.
+func (r reader) PutQuarantine(ctx context.Context, connector string, q Quarantine) error {
+	_, err := r.exec(ctx, "INSERT INTO connector_states (connector, failures, next_try_at, failing_since, failure, paused) VALUES (?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (connector) DO UPDATE SET failures = excluded.failures, next_try_at = excluded.next_try_at, "+
+		"failing_since = excluded.failing_since, failure = excluded.failure, paused = excluded.paused",
+		connector, q.Failures, utc(q.NextTry), utc(q.Since), legible(q.Failure), q.Paused)
+	if err != nil {
+		return fmt.Errorf("write state of connector %s: %w", connector, err)
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ const (
 	EventRunHeld           EventType = "run.held"
 	EventRunApproved       EventType = "run.approved"
 	EventRunRejected       EventType = "run.rejected"
+	EventConnectorPaused   EventType = "connector.paused"
+	EventConnectorRestored EventType = "connector.restored"
 )
 
 // Actor is who did something: a person, a key, a connector's run or the system itself.

@@ -135,6 +135,15 @@ func connectorState(f *fixture) {
 	}
 	want.LastSlot = epoch
 	read(want)
+	want.Quarantine = store.Quarantine{Failures: 3, Since: epoch, NextTry: at(time.Hour), Failure: "status 500, ü'", Paused: true}
+	f.check(f.s.PutQuarantine(f.ctx, "okta", want.Quarantine))
+	read(want)
+	f.check(f.s.FinishConnectorRun(f.ctx, store.ConnectorState{Connector: "okta", LastRunID: "r2"}))
+	read(want)
+	want.Quarantine = store.Quarantine{}
+	f.check(f.s.PutQuarantine(f.ctx, "okta", want.Quarantine))
+	read(want)
+	f.check(f.s.PutQuarantine(f.ctx, "entra", store.Quarantine{Failures: 1})) // one that never ran to its end
 }
 
 func claimSlot(f *fixture) {
