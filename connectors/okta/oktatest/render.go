@@ -129,7 +129,7 @@ func (a *app) append(b []byte, base string) []byte {
 	self := base + "/api/v1/apps/" + a.id
 	b = append(b, `{"id":"`+a.id+`","name":"oidc_client","label":`...)
 	b = appendString(b, a.label)
-	return append(b, `,"status":"ACTIVE","signOnMode":"OPENID_CONNECT","_links":{"users":{"href":"`+self+`/users"},"groups":{"href":"`+self+`/groups"},"self":{"href":"`+self+`"}}}`...)
+	return append(b, `,"status":"ACTIVE","signOnMode":"OPENID_CONNECT","credentials":{"userNameTemplate":{"template":"${source.login}","type":"BUILT_IN"},"signing":{},"oauthClient":{"autoKeyRotation":true,"client_id":"`+a.id+`","token_endpoint_auth_method":"client_secret_basic"}},"settings":{"oauthClient":{"redirect_uris":["`+base+`/callback"],"response_types":["code"],"grant_types":["authorization_code"],"application_type":"web"}},"_links":{"users":{"href":"`+self+`/users"},"groups":{"href":"`+self+`/groups"},"self":{"href":"`+self+`"}}}`...)
 }
 
 func appendAppGroup(b []byte, g *group, a *app, base string) []byte {
