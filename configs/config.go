@@ -99,15 +99,30 @@ type Connector struct {
 	Authority          string `yaml:"authority"`
 
 	// Both.
-	CAFile       string `yaml:"ca_file"` // PEM, trusted besides the system's
-	Groups       Globs  `yaml:"groups"`
-	RequireGroup *bool  `yaml:"require_group"` // nil: see RequiresGroup
-	Guests       bool   `yaml:"guests"`
-	Schedule     string `yaml:"schedule"`      // of incremental runs: cron, UTC
-	FullSchedule string `yaml:"full_schedule"` // of full runs: cron, UTC
-	Mode         string `yaml:"mode"`
-	Guard        Guard  `yaml:"guard"`
+	CAFile       string        `yaml:"ca_file"` // PEM, trusted besides the system's
+	Groups       Globs         `yaml:"groups"`
+	RequireGroup *bool         `yaml:"require_group"` // nil: see RequiresGroup
+	Guests       bool          `yaml:"guests"`
+	Schedule     string        `yaml:"schedule"`      // of incremental runs: cron, UTC
+	FullSchedule string        `yaml:"full_schedule"` // of full runs: cron, UTC
+	Jitter       time.Duration `yaml:"jitter"`        // a scheduled run begins up to so much after its slot
+	Windows      []Window      `yaml:"windows"`
+	Mode         string        `yaml:"mode"`
+	Guard        Guard         `yaml:"guard"`
 }
+
+// Window is a time in which scheduled runs may or may not begin.
+type Window struct {
+	Kind     string        `yaml:"kind"`     // WindowAllow or WindowDeny
+	Schedule string        `yaml:"schedule"` // when it opens: cron, UTC
+	Duration time.Duration `yaml:"duration"`
+}
+
+// Kinds of window.
+const (
+	WindowAllow = "allow" // runs begin in windows of this kind only, where there is one
+	WindowDeny  = "deny"  // no run begins
+)
 
 // RequiresGroup tells whether only members of a group in scope are provisioned. Where the file does not say, it is so
 // as soon as a scope is configured: an application or a selection of groups.

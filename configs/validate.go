@@ -172,10 +172,33 @@ func (ch checker) connectors(list []Connector) {
 		}
 		ch.cron(field+".schedule", c.Schedule)
 		ch.cron(field+".full_schedule", c.FullSchedule)
+		ch.pace(field, c)
 		ch.oneOf(field+".mode", c.Mode, ModeEnforce, ModeReport)
 		ch.limit(field+".guard.users", c.Guard.Users)
 		ch.limit(field+".guard.groups", c.Guard.Groups)
 		ch.limit(field+".guard.members", c.Guard.Members)
+	}
+}
+
+// Bounds of a window and of jitter.
+const (
+	longestWindow = 7 * 24 * time.Hour
+	longestJitter = time.Hour
+)
+
+// pace checks when scheduled runs begin, the schedules themselves left out.
+func (ch checker) pace(field string, c *Connector) {
+	if c.Jitter < 0 || c.Jitter > longestJitter {
+		ch.bad(field+".jitter", "%s is not between 0s and 1h; 30s suits most", c.Jitter)
+	}
+	for i, w := range c.Windows {
+		window := fmt.Sprintf("%s.windows[%d]", field, i)
+		ch.oneOf(window+".kind", w.Kind, WindowAllow, WindowDeny)
+		ch.required(window+".schedule", w.Schedule, `when the window opens, for example "0 22 * * *" (UTC)`)
+		ch.cron(window+".schedule", w.Schedule)
+		if w.Duration <= 0 || w.Duration > longestWindow {
+			ch.bad(window+".duration", "%s is not more than 0s and at most 168h; write how long the window is open, for example 8h", w.Duration)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -116,6 +117,11 @@ func (a *App) build(ctx context.Context) error {
 		}
 		a.sources = append(a.sources, source)
 	}
+	names := make([]string, len(a.sources))
+	for i := range a.sources {
+		names[i] = a.sources[i].Name
+	}
+	a.Registry.MustRegister(reconcile.NewStanding(a.Store, names, time.Now, a.Logger))
 	return errors.Join(problems...)
 }
 

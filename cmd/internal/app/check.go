@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/store"
 )
@@ -72,7 +73,39 @@ func checkDatabase(ctx context.Context, config *configs.Config, logger *slog.Log
 	if !items[1].OK {
 		return items
 	}
-	return append(items, checkSetting(ctx, config, s), checkBreakGlass(ctx, s))
+	items = append(items, checkSetting(ctx, config, s), checkBreakGlass(ctx, s))
+	for i := range config.Connectors {
+		items = append(items, checkStanding(ctx, config.Connectors[i].Name, s))
+	}
+	return items
+}
+
+// checkStanding tells how a connector's runs went.
+func checkStanding(ctx context.Context, name string, s *store.Store) CheckItem {
+	state, err := s.ConnectorState(ctx, name)
+	if err != nil {
+		return item(name, "runs", err, "", "see the error")
+	}
+	ago := func(t time.Time) string { return time.Since(t).Round(time.Second).String() + " ago" }
+	detail := "none so far"
+	if at := reconcile.Watermark(&state); !at.IsZero() {
+		detail = "known up to " + ago(at)
+		if !state.LastFull.IsZero() {
+			detail += ", compared in full " + ago(state.LastFull)
+		}
+	}
+	q := state.Quarantine
+	if q.Failures == 0 {
+		return item(name, "runs", nil, detail, "")
+	}
+	what, remedy := fmt.Sprintf("%d failed in a row", q.Failures), "see the items below; a run by hand, `idpsync resync "+name+"`, does not wait"
+	if q.Paused {
+		what, remedy = "paused: the credential was rejected", "put in a new credential and restart `serve`, or run `idpsync resync "+name+"`"
+	}
+	return CheckItem{
+		Of: name, Name: "runs", Remedy: remedy,
+		Detail: fmt.Sprintf("%s since %s, the next scheduled try is at %s: %s; %s", what, q.Since.Format(time.RFC3339), q.NextTry.Format(time.RFC3339), q.Failure, detail),
+	}
 }
 
 // checkSetting tells whether SCIM is on. Off is as good as on; that it waits for break glass is told by the next item.

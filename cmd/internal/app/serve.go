@@ -11,6 +11,7 @@ import (
 
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
+	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/scim"
 	"github.com/idpsync/idpsync/store/identity"
@@ -122,7 +123,11 @@ func (a *App) scheduler() (*reconcile.Scheduler, error) {
 	var schedules []reconcile.Schedule
 	for i, source := range a.sources {
 		c := &a.Config.Connectors[i]
-		schedules = append(schedules, reconcile.Schedule{Source: source, Every: c.Schedule, Full: c.FullSchedule})
+		schedule := reconcile.Schedule{Source: source, Every: c.Schedule, Full: c.FullSchedule, Jitter: c.Jitter}
+		for _, w := range c.Windows {
+			schedule.Windows = append(schedule.Windows, reconcile.Window{Deny: w.Kind == configs.WindowDeny, Begins: w.Schedule, Duration: w.Duration})
+		}
+		schedules = append(schedules, schedule)
 	}
 	return reconcile.NewScheduler(a.Engine, schedules)
 }
