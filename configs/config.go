@@ -7,19 +7,20 @@ import (
 
 // Config is the whole configuration. Get one from Default, Load or Parse: the zero value lacks every default.
 type Config struct {
-	Listen       string      `yaml:"listen"`        // host:port
-	BaseURL      string      `yaml:"base_url"`      // as clients see it, without a slash at the end; "" derives it from the request
-	TrustProxy   bool        `yaml:"trust_proxy"`   // a proxy in front ends TLS, and its X-Forwarded-* are believed
-	TLS          TLS         `yaml:"tls"`           //
-	Database     Secret      `yaml:"database"`      // sqlite://FILE or postgres://...; a secret because it may hold a password
-	DatabaseFile string      `yaml:"database_file"` // where Database was read from, or ""
-	SCIM         SCIM        `yaml:"scim"`
-	DefaultRole  string      `yaml:"default_role"` // what a group gives its members on its own team; "" for nothing
-	Roles        []string    `yaml:"roles"`        // beyond BuiltInRoles
-	Connectors   []Connector `yaml:"connectors"`
-	RoleMapping  []Mapping   `yaml:"role_mapping"`
-	Webhooks     []Webhook   `yaml:"webhooks"`
-	Log          Log         `yaml:"log"`
+	Listen       string        `yaml:"listen"`        // host:port
+	BaseURL      string        `yaml:"base_url"`      // as clients see it, without a slash at the end; "" derives it from the request
+	TrustProxy   bool          `yaml:"trust_proxy"`   // a proxy in front ends TLS, and its X-Forwarded-* are believed
+	TLS          TLS           `yaml:"tls"`           //
+	Database     Secret        `yaml:"database"`      // sqlite://FILE or postgres://...; a secret because it may hold a password
+	DatabaseFile string        `yaml:"database_file"` // where Database was read from, or ""
+	SCIM         SCIM          `yaml:"scim"`
+	DefaultRole  string        `yaml:"default_role"` // what a group gives its members on its own team; "" for nothing
+	Roles        []string      `yaml:"roles"`        // beyond BuiltInRoles
+	RunLease     time.Duration `yaml:"run_lease"`    // how long the runs of a process that died keep its connectors
+	Connectors   []Connector   `yaml:"connectors"`
+	RoleMapping  []Mapping     `yaml:"role_mapping"`
+	Webhooks     []Webhook     `yaml:"webhooks"`
+	Log          Log           `yaml:"log"`
 
 	where places // of the fields in the file that this was read from
 }
@@ -206,6 +207,7 @@ func Default() *Config {
 			UnknownRoles:      UnknownRolesReject,
 		},
 		DefaultRole: "viewer",
+		RunLease:    30 * time.Second,
 		Log:         Log{Level: "info", Format: FormatAuto},
 	}
 }

@@ -201,6 +201,7 @@ listen: "[::1]:0"
 base_url: https://id.example.com/prefix/
 scim: {enabled: "${YES}", max_results: "${MAX}", activation_delay: 1m30s}
 default_role: ""
+run_lease: 2s
 connectors:
   - &base
     name: one
@@ -218,6 +219,9 @@ connectors:
 `)
 	if c.Listen != "[::1]:0" || c.BaseURL != "https://id.example.com/prefix" || c.DefaultRole != "" {
 		t.Errorf("listen, base_url, default_role = %q, %q, %q", c.Listen, c.BaseURL, c.DefaultRole)
+	}
+	if c.RunLease != 2*time.Second {
+		t.Errorf("run_lease = %s, want 2s", c.RunLease)
 	}
 	if on := c.SCIM.Enabled; on == nil || !*on || c.SCIM.MaxResults != 77 || c.SCIM.ActivationDelay != 90*time.Second {
 		t.Errorf("scim = %+v", c.SCIM)

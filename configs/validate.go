@@ -62,6 +62,9 @@ func (ch checker) server(c *Config) {
 	case c.TLS.CertFile == "" && c.TLS.KeyFile != "":
 		ch.bad("tls.cert_file", "key_file needs it; name the file of the certificate")
 	}
+	if c.RunLease < time.Second || c.RunLease > time.Hour {
+		ch.bad("run_lease", "%s is not between 1s and 1h; 30s suits most: a third of it is how often a run says that it lives", c.RunLease)
+	}
 	if c.BaseURL != "" {
 		ch.url("base_url", c.BaseURL, true)
 	}

@@ -102,7 +102,7 @@ func (a *App) build(ctx context.Context) error {
 		return err
 	}
 	a.Engine, err = reconcile.New(reconcile.Options{
-		Store: a.Store, Applier: a.Applier, Logger: a.Logger, Metrics: reconcile.NewMetrics(a.Registry),
+		Store: a.Store, Applier: a.Applier, Logger: a.Logger, Metrics: reconcile.NewMetrics(a.Registry), LeaseTTL: a.Config.RunLease,
 	})
 	if err != nil {
 		return err
