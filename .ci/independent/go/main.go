@@ -9,6 +9,15 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "idp" {
+		t := &tally{}
+		okta(t.suite("Okta's OpenAPI description"), oktaEnvironment{
+			url: os.Getenv("OKTA_URL"), token: os.Getenv("OKTA_TOKEN"), app: os.Getenv("OKTA_APP"), ca: os.Getenv("OKTA_CA"),
+			idpsync: os.Getenv("IDPSYNC"), spec: os.Getenv("OKTA_OPENAPI"),
+		})
+		t.finish("go, identity providers")
+		return
+	}
 	e, err := fromEnvironment()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -21,7 +30,12 @@ func main() {
 	filters(t.suite("elimity-com/scim filter"), e)
 	replay(t.suite("elimity-com/scim recordings"), e.scim, e.recordings, "okta")
 	replay(t.suite("elimity-com/scim recordings"), e.entra, e.recordings, "azuread")
-	fmt.Printf("SUM   go: %d passed, %d known differences, %d failed\n", t.passed, t.known, t.failed)
+	t.finish("go")
+}
+
+// finish prints the sums, and ends the program where something failed.
+func (t *tally) finish(name string) {
+	fmt.Printf("SUM   %s: %d passed, %d known differences, %d failed\n", name, t.passed, t.known, t.failed)
 	if t.failed > 0 || t.passed == 0 {
 		os.Exit(1)
 	}

@@ -80,7 +80,7 @@ export async function refused(status, body) {
 }
 
 /** finish prints the sums and returns the exit status. */
-export function finish() {
-  console.log(`SUM   npm: ${counts.PASS} passed, ${counts.KNOWN} known differences, ${counts.FAIL} failed`);
+export function finish(name = "npm") {
+  console.log(`SUM   ${name}: ${counts.PASS} passed, ${counts.KNOWN} known differences, ${counts.FAIL} failed`);
   return counts.FAIL === 0 && counts.PASS > 0 ? 0 : 1;
 }
