@@ -15,6 +15,7 @@ type ConnectorState struct {
 	LastSlot        time.Time // the scheduled slot that was last claimed
 	LastSuccess     time.Time // end of the last run that repaired everything
 	LastFull        time.Time // end of the last full run whose pull was proven complete
+	ComparedBy      string    // what that run went by besides the records: another value wants another full run
 	Quarantine      Quarantine
 }
 
@@ -28,7 +29,8 @@ type Quarantine struct {
 }
 
 type connectorStateRow struct {
-	Connector, Checkpoint, CheckpointRunID, LastRunID, Failure     string
+	Connector, Checkpoint, CheckpointRunID, LastRunID              string
+	Failure, ComparedBy                                            string
 	LastSlotAt, LastSuccessAt, LastFullAt, NextTryAt, FailingSince *time.Time
 	Failures                                                       int
 	Paused                                                         bool
@@ -38,7 +40,7 @@ type connectorStateRow struct {
 func (r reader) ConnectorState(ctx context.Context, connector string) (ConnectorState, error) {
 	var rows []connectorStateRow
 	err := r.raw(ctx, "SELECT connector, checkpoint, checkpoint_run_id, last_run_id, last_slot_at, last_success_at, last_full_at, "+
-		"failures, next_try_at, failing_since, failure, paused FROM connector_states WHERE connector = ?", connector).Scan(&rows).Error
+		"compared_by, failures, next_try_at, failing_since, failure, paused FROM connector_states WHERE connector = ?", connector).Scan(&rows).Error
 	if err != nil {
 		return ConnectorState{}, fmt.Errorf("read state of connector %s: %w", connector, err)
 	}
@@ -48,20 +50,22 @@ func (r reader) ConnectorState(ctx context.Context, connector string) (Connector
 	row := rows[0]
 	return ConnectorState{
 		row.Connector, row.Checkpoint, row.CheckpointRunID, row.LastRunID,
-		timeOf(row.LastSlotAt), timeOf(row.LastSuccessAt), timeOf(row.LastFullAt),
+		timeOf(row.LastSlotAt), timeOf(row.LastSuccessAt), timeOf(row.LastFullAt), row.ComparedBy,
 		Quarantine{row.Failures, timeOf(row.FailingSince), timeOf(row.NextTryAt), row.Failure, row.Paused},
 	}, nil
 }
 
-// FinishConnectorRun remembers how a run ended. Zero times, and an empty checkpoint, leave what is remembered.
+// FinishConnectorRun remembers how a run ended. Zero times, and an empty checkpoint, leave what is remembered; ComparedBy
+// goes with LastFull.
 func (r reader) FinishConnectorRun(ctx context.Context, state ConnectorState) error {
-	_, err := r.exec(ctx, "INSERT INTO connector_states (connector, checkpoint, checkpoint_run_id, last_run_id, last_success_at, last_full_at) VALUES (?, ?, ?, ?, ?, ?) "+
+	_, err := r.exec(ctx, "INSERT INTO connector_states (connector, checkpoint, checkpoint_run_id, last_run_id, last_success_at, last_full_at, compared_by) VALUES (?, ?, ?, ?, ?, ?, ?) "+
 		"ON CONFLICT (connector) DO UPDATE SET last_run_id = excluded.last_run_id, "+
 		"checkpoint = CASE WHEN excluded.checkpoint = '' THEN connector_states.checkpoint ELSE excluded.checkpoint END, "+
 		"checkpoint_run_id = CASE WHEN excluded.checkpoint = '' THEN connector_states.checkpoint_run_id ELSE excluded.checkpoint_run_id END, "+
 		"last_success_at = coalesce(excluded.last_success_at, connector_states.last_success_at), "+
+		"compared_by = CASE WHEN excluded.last_full_at IS NULL THEN connector_states.compared_by ELSE excluded.compared_by END, "+
 		"last_full_at = coalesce(excluded.last_full_at, connector_states.last_full_at)",
-		state.Connector, state.Checkpoint, state.CheckpointRunID, state.LastRunID, utc(state.LastSuccess), utc(state.LastFull))
+		state.Connector, state.Checkpoint, state.CheckpointRunID, state.LastRunID, utc(state.LastSuccess), utc(state.LastFull), state.ComparedBy)
 	if err != nil {
 		return fmt.Errorf("write state of connector %s: %w", state.Connector, err)
 	}

@@ -64,6 +64,7 @@ type Change struct {
 	Status         Status      // ObjectUser: what the source states of the account
 	Fingerprint    Fingerprint // of the record that states the change; zero when absence does
 	ReadAt         time.Time   // when the read began that found the change
+	Candidates     []string    // OpConflict: ids of the accounts that may be meant; not kept in the journal
 }
 
 // RunStatus is where a run stands or how it ended.

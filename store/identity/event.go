@@ -31,6 +31,9 @@ const (
 	EventRunHeld           EventType = "run.held"
 	EventRunApproved       EventType = "run.approved"
 	EventRunRejected       EventType = "run.rejected"
+	EventConflictLinked    EventType = "conflict.linked"
+	EventConflictIgnored   EventType = "conflict.ignored"
+	EventConflictReopened  EventType = "conflict.reopened"
 	EventConnectorPaused   EventType = "connector.paused"
 	EventConnectorRestored EventType = "connector.restored"
 )

@@ -36,6 +36,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"keys", keyCases},
 		{"audit", auditCases},
 		{"runs", runCases},
+		{"conflicts", conflictCases},
 		{"leases", leaseCases},
 		{"state", stateCases},
 		{"settings", settingCases},
@@ -84,7 +85,7 @@ func (f *fixture) wipe() {
 	f.Helper()
 	db := f.raw()
 	for _, table := range []string{
-		"settings", "connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
+		"settings", "conflicts", "connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
 		"group_members", "teams WHERE name_key <> 'root'", "groups", "users",
 	} {
 		db.must("DELETE FROM " + table)
