@@ -16,16 +16,16 @@ const (
 
 	// highUse is the part of the whole budget, everybody's use counted, above which we leave the window to others.
 	highUse = 0.8
-	// longestHold bounds a pause of all requests; one that was throttled waits as long as Graph asks.
+	// longestHold bounds a pause of all requests. A request that is to wait longer waits, or gives up, by itself.
 	longestHold = 30 * time.Second
 )
 
 // budget keeps all requests to Graph, tries included, within a share of the tenant's budget. It lets them through as they
-// come until the share of the window is used, and then holds them until the window ends.
+// come until the share of the window is used, and then holds them until the window ends. It goes by how long things take, never
+// by what time it is.
 type budget struct {
 	base  http.RoundTripper
 	share float64
-	now   func() time.Time
 
 	mu   sync.Mutex
 	end  time.Time // of the window
@@ -33,11 +33,11 @@ type budget struct {
 	held time.Time // nothing is sent before
 }
 
-func newBudget(base http.RoundTripper, share float64, now func() time.Time) *budget {
+func newBudget(base http.RoundTripper, share float64) *budget {
 	if share <= 0 || share > 1 {
 		share = 0.4
 	}
-	return &budget{base: base, share: share, now: now}
+	return &budget{base: base, share: share}
 }
 
 // RoundTrip sends the request when its turn has come.
@@ -62,7 +62,7 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 func (b *budget) take() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
+	now := time.Now()
 	if !now.Before(b.end) {
 		b.end, b.used = now.Add(budgetWindow), 0
 	}
@@ -84,12 +84,12 @@ func (b *budget) settle(status int, h http.Header) {
 	if units, err := strconv.Atoi(h.Get("X-Ms-Resource-Unit")); err == nil && units >= 0 {
 		b.used = max(0, b.used+units-unknownUnits)
 	}
-	now := b.now()
+	now := time.Now()
 	if part, err := strconv.ParseFloat(h.Get("X-Ms-Throttle-Limit-Percentage"), 64); err == nil && part >= highUse {
 		b.hold(b.end)
 	}
-	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && status == http.StatusTooManyRequests {
-		b.hold(now.Add(min(time.Duration(seconds)*time.Second, longestHold)))
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && status == http.StatusTooManyRequests && seconds <= int(longestHold/time.Second) {
+		b.hold(now.Add(time.Duration(seconds) * time.Second))
 	}
 }
 

@@ -151,7 +151,7 @@ func newConnector(o Options) (*Connector, error) {
 	}
 	c.identity = connectors.NewTransport(wire)
 	wire.ParseError = parseError
-	wire.Base = newBudget(wire.Base, o.Share, c.now)
+	wire.Base = newBudget(wire.Base, o.Share)
 	c.transport = connectors.NewTransport(wire)
 	if c.tokens, err = newTokens(o, authority, c.identity, c.now); err != nil {
 		return nil, err
