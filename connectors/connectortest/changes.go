@@ -323,7 +323,7 @@ func altered(t *testing.T, checkpoint, name string, value any) string {
 
 // changesWithFaults lets requests that changes cost meet each fault, once and for good.
 func changesWithFaults(t *testing.T, h Harness) {
-	for n, f := range faults {
+	for n, f := range h.faults() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, h)

@@ -34,6 +34,10 @@ type Harness struct {
 	// NoChanges says that Changes yields ErrResync whatever it is given: the connector only knows full pulls.
 	NoChanges bool
 
+	// NoFaults leaves out what happens when answers go wrong, most of what the suite costs: another harness tries it with
+	// the same connector.
+	NoFaults bool
+
 	// Secrets are what Connect gives the connector to prove itself with: none may appear in an error.
 	Secrets []string
 	// Uncounted tells which requests Requests leaves out, those for a token for example; nil for none.

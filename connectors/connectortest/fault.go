@@ -113,6 +113,14 @@ var faults = []fault{
 	}},
 }
 
+// faults returns what the harness wants tried.
+func (h Harness) faults() []fault {
+	if h.NoFaults {
+		return nil
+	}
+	return faults
+}
+
 // hang answers when the request or the test is over.
 var hang = fault{name: "no answer", serve: func(x exchange) {
 	select {

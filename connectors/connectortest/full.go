@@ -157,7 +157,7 @@ func fullAtOnce(t *testing.T, h Harness) {
 
 // fullWithFaults lets requests of a pull meet each fault, once and for good.
 func fullWithFaults(t *testing.T, h Harness) {
-	for n, f := range faults {
+	for n, f := range h.faults() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, h)

@@ -107,7 +107,7 @@ func personOutOfScope(t *testing.T, h Harness) {
 }
 
 func personWithFaults(t *testing.T, h Harness) {
-	for _, f := range faults {
+	for _, f := range h.faults() {
 		if f.repeats || f.empty {
 			continue
 		}
@@ -205,7 +205,7 @@ func groupOutOfScope(t *testing.T, h Harness) {
 }
 
 func groupWithFaults(t *testing.T, h Harness) {
-	for _, f := range faults {
+	for _, f := range h.faults() {
 		if f.empty {
 			continue
 		}
@@ -257,7 +257,7 @@ func checkIsWell(t *testing.T, h Harness) {
 }
 
 func checkNames(t *testing.T, h Harness) {
-	for _, f := range faults {
+	for _, f := range h.faults() {
 		if f.repeats || f.subtle {
 			continue
 		}
