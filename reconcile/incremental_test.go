@@ -323,6 +323,9 @@ func wander(d *directory, r *rand.Rand, n int) string {
 		return "title " + u
 	case kind == 4:
 		d.Users[u].Status = []identity.Status{"active", "inactive", "gone"}[r.IntN(3)]
+		if u == anchorUser {
+			d.Users[u].Status = identity.StatusActive // an empty source is held
+		}
 		return fmt.Sprint("status ", u, d.Users[u].Status)
 	case kind == 5 && u != anchorUser:
 		d.leave(u)

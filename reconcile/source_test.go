@@ -157,7 +157,9 @@ func (d *directory) Full(ctx context.Context, _ string) iter.Seq2[connectors.Pag
 			p := connectors.Page{Phase: connectors.PhaseUsers, Complete: last}
 			at := d.now()
 			for _, id := range chunk {
-				p.Records = append(p.Records, d.record(id, at))
+				if d.Users[id] != nil { // else gone since the listing began
+					p.Records = append(p.Records, d.record(id, at))
+				}
 			}
 			if !give(p) {
 				return
