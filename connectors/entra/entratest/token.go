@@ -231,7 +231,7 @@ func (t *Tenant) assertion(r *request, jwt string) (code int, message string) {
 		return 50027, "JWT token is invalid or malformed."
 	}
 	thumbprint := cmp.Or(header.SHA256, header.SHA1)
-	thumb, _ := base64.RawURLEncoding.DecodeString(strings.TrimRight(thumbprint, "="))
+	thumb, _ := base64.RawURLEncoding.DecodeString(strings.NewReplacer("=", "", "+", "-", "/", "_").Replace(thumbprint)) // in either alphabet: the vendor's libraries differ
 	shown := strings.ToUpper(hex.EncodeToString(thumb))
 	i := slices.IndexFunc(t.Certificates, func(c *x509.Certificate) bool {
 		long, short := sha256.Sum256(c.Raw), sha1.Sum(c.Raw)
