@@ -26,9 +26,10 @@ const mostComing = 500
 // and left are stated; so are those who came to a group for the groups above it. Where somebody or some group left a
 // nest of groups, the groups in scope above are read whole.
 //
-// A delta link that Graph does not know any more is ErrResync, before any page. So is a change of assignments that only
-// a full pull can tell: of groups where groups are nested or the globs name other ones, or of many people at once. So is a
-// checkpoint that is older than connectors.CheckpointAge by Graph's clock.
+// A delta link that Graph does not know any more is ErrResync, before any page; a page behind the first one that it does not
+// know is an error like any other, because the delta link leads to a new one. ErrResync is, too, a change of assignments that
+// only a full pull can tell: of groups where groups are nested or the globs name other ones, or of many people at once; and so
+// is a checkpoint that is older than connectors.CheckpointAge by Graph's clock.
 //
 // No phase is ever Complete: what is not stated did not change. Where all was read the last page carries the next
 // checkpoint; a query that was not read to its end is a *connectors.IncompleteError, and there is no checkpoint.
@@ -158,14 +159,6 @@ func (p *delta) firstPages(ctx context.Context) *firstPages {
 	return &f
 }
 
-// later classes an error behind the first page: an expired link asks for a full pull there, too.
-func later(err error) error {
-	if expired(err) {
-		return fmt.Errorf("%w: %w", connectors.ErrResync, err)
-	}
-	return err
-}
-
 // changedUsers sends what the delta of users tells.
 func (p *delta) changedUsers(ctx context.Context, first *firstPages) error {
 	l := p.usersDelta()
@@ -187,7 +180,7 @@ func (p *delta) changedUsers(ctx context.Context, first *firstPages) error {
 	})
 	p.links.users = link
 	if err != nil {
-		return p.fail(ctx, later(err), connectors.PhaseUsers)
+		return p.fail(ctx, err, connectors.PhaseUsers)
 	}
 	return nil
 }
@@ -250,7 +243,7 @@ func (p *delta) changedGroups(ctx context.Context, first *firstPages) ([]identit
 	}
 	if err != nil {
 		p.members, p.doubtful = nil, nil
-		return nil, p.fail(ctx, later(err), connectors.PhaseGroups, connectors.PhaseMembers)
+		return nil, p.fail(ctx, err, connectors.PhaseGroups, connectors.PhaseMembers)
 	}
 	return records, nil
 }

@@ -435,8 +435,11 @@ func TestExpiredDeltaLinksAskForAFullPull(t *testing.T) {
 		b.Inject(entratest.Fault{Kind: entratest.ExpiredPageToken, Endpoint: entratest.UsersDelta, Nth: 2})
 		s := collect(b.c.Changes(t.Context(), b.checkpoint))
 		var e *connectors.IncompleteError
-		if !errors.Is(s.Err, connectors.ErrResync) || !errors.As(s.Err, &e) || s.Checkpoint != "" {
+		if errors.Is(s.Err, connectors.ErrResync) || !errors.As(s.Err, &e) || s.Checkpoint != "" {
 			t.Errorf("Changes = %v, checkpoint %q", s.Err, s.Checkpoint)
+		}
+		if s := b.changes(t); len(s.Users) != 30 {
+			t.Errorf("once more: %d people", len(s.Users))
 		}
 	})
 }

@@ -198,6 +198,8 @@ func remedyOf(code string) string {
 		return "set this machine's clock, for example with NTP: a signed assertion holds for minutes"
 	case "AADSTS7000112", "AADSTS7000111":
 		return "the application is disabled in this tenant: enable it under Enterprise applications"
+	case "AADSTS500011":
+		return "check graph_url: the tenant's cloud knows no Microsoft Graph at that address"
 	case "AADSTS53003":
 		return "a Conditional Access policy blocks the application: exempt it, or let it in from here"
 	}

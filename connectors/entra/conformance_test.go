@@ -22,7 +22,7 @@ type source struct {
 
 func newSource() connectortest.Source {
 	s := &source{now: time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)}
-	s.Tenant = &entratest.Tenant{DeltaPage: 3, DeltaLinks: 3, Now: s.clock, TokenLifetime: 100 * 24 * time.Hour}
+	s.Tenant = &entratest.Tenant{DeltaPage: 3, DeltaLinks: 3, Now: s.clock, TokenLifetime: 100 * 24 * time.Hour, Uncompressed: true}
 	return s
 }
 
