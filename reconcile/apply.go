@@ -173,9 +173,13 @@ func (w *work) verifyAll(ctx context.Context, object identity.Object, op identit
 // absence is what reading by id found out about somebody or something that a listing does not have.
 type absence struct {
 	keep   bool   // no evidence that it is gone
+	gone   bool   // the source does not know it, or says that it is gone
 	failed bool   // it could not be read
 	reason string // for the journal
 }
+
+// notFoundByID is why somebody or something counts as absent.
+const notFoundByID = "absent, not found by id"
 
 // unread is the absence of what could not be read.
 func unread(err error) absence {
@@ -190,11 +194,11 @@ func (w *work) userAbsence(ctx context.Context, sourceID string) absence {
 	r, err := w.req.Source.Connector.User(ctx, sourceID)
 	switch {
 	case errors.Is(err, connectors.ErrNotFound):
-		return absence{reason: "absent, not found by id"}
+		return absence{gone: true, reason: notFoundByID}
 	case err != nil:
 		return unread(err)
 	case r.Status == identity.StatusGone, r.Status == identity.StatusInactive:
-		return absence{reason: "absent, " + r.RawStatus + " when read by id"}
+		return absence{gone: r.Status == identity.StatusGone, reason: "absent, " + r.RawStatus + " when read by id"}
 	}
 	return absence{keep: true, reason: fmt.Sprintf("kept: still %s when read by id", r.RawStatus)}
 }
@@ -207,7 +211,7 @@ func (w *work) groupAbsence(ctx context.Context, sourceID string) absence {
 	for _, err := range w.req.Source.Connector.Group(ctx, sourceID) {
 		switch {
 		case errors.Is(err, connectors.ErrNotFound):
-			return absence{reason: "absent, not found by id"}
+			return absence{gone: true, reason: notFoundByID}
 		case err != nil:
 			return unread(err)
 		}

@@ -59,7 +59,7 @@ func (w *work) pullChanges(ctx context.Context) error {
 		w.complete[phase] = true // an incremental pull says so where it is not
 	}
 	for _, step := range []func(context.Context) error{
-		w.readChanges, w.recall, w.readGroups, w.compareGroups, w.findMoves, w.findAffected, w.readUsers, w.readNewcomers, w.compareUsers,
+		w.readChanges, w.recall, w.readGroups, w.compareGroups, w.findMoves, w.findAffected, w.readUsers, w.readNewcomers, w.compareUsers, w.moveRehired,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -183,7 +183,9 @@ func (w *work) keepRecord(r *identity.Record) {
 			before.Attributes[i] = s
 		}
 	}
-	before.ReadAt = r.ReadAt
+	if r.ReadAt.Before(before.ReadAt) {
+		before.ReadAt = r.ReadAt // the oldest of what is in it decides whether a push is newer
+	}
 }
 
 func orElse(s, otherwise string) string {
@@ -246,10 +248,14 @@ func (w *work) recall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range slices.Concat(users, undone) {
+	open, openGroups, err := w.openConflicts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Concat(users, undone, open) {
 		w.since.doubtful[id] = true
 	}
-	for _, id := range slices.Concat(groups, undoneGroups) {
+	for _, id := range slices.Concat(groups, undoneGroups, openGroups) {
 		w.since.unread[id] = true
 	}
 	return nil
@@ -317,7 +323,7 @@ func (w *work) readGroup(ctx context.Context, id string) error {
 		}
 		if errors.Is(err, connectors.ErrNotFound) {
 			delete(w.since.groups, id)
-			w.since.gone[id] = "absent, not found by id"
+			w.since.gone[id] = notFoundByID
 			return nil
 		}
 		if err != nil {
@@ -361,6 +367,9 @@ func (w *work) compareGroups(ctx context.Context) error {
 
 // planGone plans the deletion of held groups that are gone.
 func (w *work) planGone(ctx context.Context) error {
+	if err := w.noteConflicts(ctx, identity.ObjectGroup, slices.Collect(maps.Keys(w.since.gone)), nil); err != nil {
+		return err
+	}
 	held, err := w.store.HeldGroups(ctx, w.run.Connector, slices.Collect(maps.Keys(w.since.gone)))
 	if err != nil {
 		return err
@@ -664,6 +673,9 @@ func (w *work) compareUsers(ctx context.Context) error {
 
 // planAway plans the deactivation of people who are held and were read by id in vain.
 func (w *work) planAway(ctx context.Context, ids []string) error {
+	if err := w.noteConflicts(ctx, identity.ObjectUser, ids, nil); err != nil {
+		return err
+	}
 	held, err := w.store.HeldUsers(ctx, w.run.Connector, ids)
 	if err != nil {
 		return err
@@ -673,7 +685,7 @@ func (w *work) planAway(ctx context.Context, ids []string) error {
 		h, known := held[id]
 		switch {
 		case known && h.Active:
-			found := absence{reason: "absent, not found by id"}
+			found := absence{gone: true, reason: notFoundByID}
 			w.verified[userKey(id)] = found
 			c := plan.Absent(h)
 			c.ReadAt, c.Reason = w.run.Started, found.reason

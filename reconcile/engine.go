@@ -31,6 +31,7 @@ type Source struct {
 	Connector connectors.Connector
 	Guard     plan.Guard
 	Enforce   bool // false: mode report, which finds drift and changes nothing
+	Local     plan.Local
 }
 
 // Options are what an Engine is made of. Store and Applier are required.
@@ -155,7 +156,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	switch {
 	case req.single():
 		run.Kind = identity.KindObject
-	case req.Full || !req.Source.Enforce || state.Checkpoint == "" || e.now().Sub(state.LastFull) >= FullEvery:
+	case req.Full || !req.Source.Enforce || state.Checkpoint == "" || e.now().Sub(state.LastFull) >= FullEvery, state.ComparedBy != req.Source.Local.String():
 		run.Kind = identity.KindFull
 	}
 	if err := e.store.PutRun(ctx, &run); err != nil {
@@ -280,7 +281,7 @@ func (e *Engine) remember(ctx context.Context, w *work, failure error) error {
 	if failure == nil {
 		state.Checkpoint, state.CheckpointRunID = w.checkpoint, run.ID
 		if run.Kind == identity.KindFull && run.Incomplete == "" {
-			state.LastFull = run.Finished
+			state.LastFull, state.ComparedBy = run.Finished, w.req.Source.Local.String()
 		}
 	}
 	err := e.store.InTx(ctx, func(tx *store.Tx) error {
@@ -289,6 +290,9 @@ func (e *Engine) remember(ctx context.Context, w *work, failure error) error {
 		}
 		if failure == nil {
 			if err := w.settleGroups(ctx, tx); err != nil {
+				return err
+			}
+			if err := w.resolveUnseen(ctx, tx); err != nil {
 				return err
 			}
 		}

@@ -34,7 +34,7 @@ func (w *work) pullOne(ctx context.Context) error {
 		find = w.oneUser
 	}
 	for _, step := range []func(context.Context) error{
-		find, w.compareGroups, w.findMoves, w.findAffected, w.readUsers, w.readNewcomers, w.compareUsers,
+		find, w.compareGroups, w.findMoves, w.findAffected, w.readUsers, w.readNewcomers, w.compareUsers, w.moveRehired,
 	} {
 		if err := step(ctx); err != nil {
 			return err

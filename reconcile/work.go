@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/reconcile/plan"
@@ -31,6 +32,11 @@ type work struct {
 	settled    []store.SettledGroup // groups whose members agree
 	heldBefore bool                 // what is held, the run before held too
 	moved      map[string]bool      // groups whose members were changed, by immutable id: whether any change is left
+
+	conflicts   bool              // the connector has open conflicts
+	ignoring    bool              // and records that are to be left alone
+	rehired     map[string]rehire // who is taken over under another immutable id, by user id
+	formerReads int               // people who were read by their former ids
 
 	hash    plan.Hash
 	journal []identity.Change // planned and not yet written
@@ -68,7 +74,7 @@ func newWork(e *Engine, req Request, run *identity.Run, lease store.Lease, state
 	return &work{
 		Engine: e, req: req, run: run, lease: lease, state: state, requestsBefore: req.Source.Connector.Requests(),
 		groups: map[string]*groupWork{}, complete: map[connectors.Phase]bool{}, verified: map[string]absence{},
-		moved: map[string]bool{},
+		moved: map[string]bool{}, rehired: map[string]rehire{},
 	}
 }
 
@@ -81,7 +87,10 @@ func (w *work) actor() identity.Actor {
 
 // do is the life of a run.
 func (w *work) do(ctx context.Context) error {
-	var err error
+	err := w.lookAtConflicts(ctx)
+	if err != nil {
+		return err
+	}
 	w.tally.Users.Held, err = w.store.CountOwnedUsers(ctx, w.run.Connector)
 	if err != nil {
 		return err
@@ -94,6 +103,7 @@ func (w *work) do(ctx context.Context) error {
 		run   func(context.Context) error
 	}{
 		{"pull", w.pull},
+		{"plan", w.dropSuperseded},
 		{"plan", w.planMembers},
 		{"plan", w.planDeltas},
 		{"plan", w.planAbsent},
@@ -214,6 +224,7 @@ func (w *work) beginAnew(ctx context.Context) error {
 	w.hash, w.journal, w.ord, w.seen = plan.Hash{}, nil, 0, bitmap{}
 	clear(w.complete)
 	clear(w.verified)
+	clear(w.rehired)
 	return w.store.PutRun(ctx, w.run)
 }
 
@@ -284,10 +295,13 @@ func (w *work) page(ctx context.Context, page connectors.Page) error {
 
 // users compares a page of records.
 func (w *work) users(ctx context.Context, records []identity.Record) error {
-	w.run.Counts.Users += len(records)
+	if w.since == nil { // what changed was counted as it was read
+		w.run.Counts.Users += len(records)
+	}
+	local := w.req.Source.Local
 	ids, digests := make([]string, len(records)), make([]identity.Fingerprint, len(records))
 	for i := range records {
-		ids[i], digests[i] = records[i].SourceID, records[i].Fingerprint()
+		ids[i], digests[i] = records[i].SourceID, local.Digest(&records[i])
 	}
 	if w.tally.Users.Held > 0 {
 		agreeing, err := w.store.AgreeingUsers(ctx, w.run.Connector, ids, digests)
@@ -297,11 +311,11 @@ func (w *work) users(ctx context.Context, records []identity.Record) error {
 		for _, seq := range agreeing {
 			w.seen.set(seq)
 		}
-		if len(agreeing) == len(records) {
-			return nil // what nearly every page of nearly every run comes to
+		if len(agreeing) == len(records) { // what nearly every page of nearly every run comes to
+			return w.noteConflicts(ctx, identity.ObjectUser, ids, nil)
 		}
 	}
-	var s plan.UserSnapshot
+	s := plan.UserSnapshot{Local: local}
 	var err error
 	if s.Held, err = w.store.HeldUsers(ctx, w.run.Connector, ids); err != nil {
 		return err
@@ -309,48 +323,34 @@ func (w *work) users(ctx context.Context, records []identity.Record) error {
 	for _, h := range s.Held {
 		w.seen.set(h.Seq)
 	}
-	whole, unknown, names := plan.Unsettled(records, s.Held)
+	ignored, err := w.ignored(ctx, identity.ObjectUser, ids)
+	if err != nil {
+		return err
+	}
+	if len(ignored) > 0 {
+		records = slices.DeleteFunc(slices.Clone(records), func(r identity.Record) bool {
+			_, held := s.Held[r.SourceID]
+			return ignored[r.SourceID] && !held
+		})
+	}
+	whole, unknown, names := plan.Unsettled(records, s.Held, local)
 	if len(whole) > 0 {
 		if s.Users, err = w.store.UsersByID(ctx, whole); err != nil {
 			return err
 		}
 	}
-	if len(unknown) > 0 {
-		if s.Candidates, err = w.store.Candidates(ctx, unknown, names); err != nil {
-			return err
-		}
-	}
-	if len(s.Candidates) > 0 {
-		candidates := make([]string, len(s.Candidates))
-		for i := range s.Candidates {
-			candidates[i] = s.Candidates[i].ID
-		}
-		if s.Privileged, err = w.store.PrivilegedUsers(ctx, candidates); err != nil {
-			return err
-		}
+	if err := w.candidates(ctx, records, &s, unknown, names); err != nil {
+		return err
 	}
 	changes, seen := plan.Users(w.run.Connector, records, s)
 	w.markAdopted(changes, s.Candidates)
 	if err := w.markSeen(ctx, (*store.Tx).MarkUsersSeen, seen); err != nil {
 		return err
 	}
+	if err := w.noteConflicts(ctx, identity.ObjectUser, ids, changes); err != nil {
+		return err
+	}
 	return w.add(ctx, changes...)
-}
-
-// markAdopted notes that the people who are about to be taken over are stated, under whatever id they were known so far.
-func (w *work) markAdopted(changes []identity.Change, candidates []identity.User) {
-	if len(candidates) == 0 {
-		return
-	}
-	seq := make(map[string]int64, len(candidates))
-	for i := range candidates {
-		seq[candidates[i].ID] = candidates[i].Seq
-	}
-	for i := range changes {
-		if n, ok := seq[changes[i].ID]; ok {
-			w.seen.set(n)
-		}
-	}
 }
 
 func (w *work) markSeen(ctx context.Context, mark func(*store.Tx, context.Context, []identity.Seen) error, seen []identity.Seen) error {
@@ -367,7 +367,9 @@ func (w *work) markSeen(ctx context.Context, mark func(*store.Tx, context.Contex
 
 // groupRecords compares a page of group records.
 func (w *work) groupRecords(ctx context.Context, records []identity.GroupRecord) error {
-	w.run.Counts.Groups += len(records)
+	if w.since == nil {
+		w.run.Counts.Groups += len(records)
+	}
 	ids, names := make([]string, len(records)), make([]string, len(records))
 	for i := range records {
 		ids[i], names[i] = records[i].SourceID, records[i].DisplayName
@@ -381,6 +383,20 @@ func (w *work) groupRecords(ctx context.Context, records []identity.GroupRecord)
 		if s.Candidates, err = w.store.GroupCandidates(ctx, ids, names); err != nil {
 			return err
 		}
+	}
+	ignored, err := w.ignored(ctx, identity.ObjectGroup, ids)
+	if err != nil {
+		return err
+	}
+	if len(ignored) > 0 {
+		records = slices.DeleteFunc(slices.Clone(records), func(r identity.GroupRecord) bool {
+			_, held := s.Held[r.SourceID]
+			if ignored[r.SourceID] && !held {
+				g := w.group(r.SourceID)
+				g.known, g.name, g.conflict = true, r.DisplayName, true
+			}
+			return ignored[r.SourceID] && !held
+		})
 	}
 	changes, seen := plan.Groups(w.run.Connector, records, s)
 	for i := range records {
@@ -404,6 +420,9 @@ func (w *work) groupRecords(ctx context.Context, records []identity.GroupRecord)
 		}
 	}
 	if err := w.markSeen(ctx, (*store.Tx).MarkGroupsSeen, seen); err != nil {
+		return err
+	}
+	if err := w.noteConflicts(ctx, identity.ObjectGroup, ids, changes); err != nil {
 		return err
 	}
 	return w.add(ctx, changes...)
@@ -646,10 +665,7 @@ func (w *work) withdraw(ctx context.Context, object identity.Object, count *plan
 			return err
 		}
 		w.hash.Remove(&c)
-		key := string(c.Object) + "." + string(c.Op)
-		if w.run.Counts.Changes[key]--; w.run.Counts.Changes[key] == 0 {
-			delete(w.run.Counts.Changes, key)
-		}
+		w.uncount(&c)
 	}
 	n, err := w.store.SkipRemovals(ctx, w.run.ID, object, "not removed: the listing is not proven complete")
 	w.run.Counts.Skipped += n

@@ -362,21 +362,21 @@ func (r reader) ExtraMembers(ctx context.Context, runID, source, groupSourceID, 
 		}
 		// By what id the source would list each of them.
 		sourceIDs, stated := make(map[string]string, len(members)), []string{}
-		var foreign []string
-		for _, m := range members {
+		ids := make([]string, len(members))
+		for i, m := range members {
+			ids[i] = m.UserID
 			if m.Source == source && m.SourceID != "" {
 				sourceIDs[m.UserID] = m.SourceID
-				stated = append(stated, m.SourceID)
-			} else {
-				foreign = append(foreign, m.UserID)
 			}
 		}
-		adopted, err := r.journaledUsers(ctx, runID, "object_id", foreign)
+		adopted, err := r.journaledUsers(ctx, runID, "object_id", ids) // from somebody else, or under a new id
 		if err != nil {
 			return nil, fmt.Errorf("compare members: %w", err)
 		}
 		for id, m := range adopted {
 			sourceIDs[m.UserID] = id
+		}
+		for _, id := range sourceIDs {
 			stated = append(stated, id)
 		}
 		var spooled []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/idpsync/idpsync/store/identity"
@@ -224,6 +225,21 @@ func (tx *Tx) MarkApplied(ctx context.Context, runID string, ords []int64) error
 	}
 	_, err = tx.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND ord IN ("+list+")", string(identity.StateApplied), runID, string(b))
 	return err
+}
+
+// DropChanges takes changes out of a journal: they were found to be none.
+func (tx *Tx) DropChanges(ctx context.Context, runID string, ords []int64) error {
+	if len(ords) == 0 {
+		return nil
+	}
+	list := make([]string, len(ords))
+	for i, ord := range ords {
+		list[i] = strconv.FormatInt(ord, 10)
+	}
+	if _, err := tx.exec(ctx, "DELETE FROM run_changes WHERE run_id = ? AND "+tx.d.in("ord", "bigint"), runID, tx.d.list(list)); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	return nil
 }
 
 // MarkCreated notes the ids that creates of the journal led to, by Ord.

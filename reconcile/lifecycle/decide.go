@@ -134,16 +134,20 @@ func join(parts ...string) string {
 
 // Match is the outcome of correlation.
 type Match struct {
-	User     *identity.User // who the record means; nil for nobody held
-	How      string         // "source id", "external id", "name": why it is this one
-	Conflict string         // why an operator has to decide; "" when nobody has to
+	User       *identity.User // who the record means; nil for nobody held
+	How        string         // "source id", "external id", "name", "rehired": why it is this one
+	Conflict   string         // why an operator has to decide; "" when nobody has to
+	Candidates []string       // of a conflict: ids of those who may be meant
+	Former     string         // of a conflict: the immutable id that would have to be gone for it to be none, "" where nothing helps
 }
 
 // Correlate finds who is meant by a record of a connector: whoever is held under its immutable id, then whoever has
 // that id as externalId, then whoever has its userName or e-mail address, provided that the candidate is the only one,
-// owned by nobody and without privileges. Everything else is a conflict, never a guess. Candidates are all who may be
-// meant, in any order; privileged tells who of them is admin or provisioner on the root team.
-func Correlate(r *identity.Record, source string, candidates []identity.User, privileged map[string]bool) Match {
+// without privileges, and owned by nobody, or known to this source under an id that is gone: then the person was hired
+// again. Everything else is a conflict, never a guess. Candidates are all who may be meant, in any order; privileged tells
+// who of them, by id, is admin or provisioner on the root team; gone, which immutable ids the source was asked for and
+// has no more.
+func Correlate(r *identity.Record, source string, candidates []identity.User, privileged, gone map[string]bool) Match {
 	var byExternal, byName []*identity.User
 	names := recordNames(r)
 	for i := range candidates {
@@ -165,21 +169,34 @@ func Correlate(r *identity.Record, source string, candidates []identity.User, pr
 	case len(matched) == 0:
 		return Match{}
 	case len(matched) > 1:
-		return Match{Conflict: fmt.Sprintf("two accounts may be meant: %s and %s", describe(matched[0]), describe(matched[1]))}
+		m := Match{Conflict: fmt.Sprintf("two accounts may be meant: %s and %s", describe(matched[0]), describe(matched[1]))}
+		for _, c := range matched {
+			m.Candidates = append(m.Candidates, c.ID)
+		}
+		return m
 	}
 	c := matched[0]
+	conflict := func(format string, args ...any) Match {
+		return Match{Conflict: describe(c) + " " + fmt.Sprintf(format, args...), Candidates: []string{c.ID}}
+	}
 	owned := c.Source != "" && c.Source != source && !Pushed(c.Source)
 	switch {
 	case owned:
-		return Match{Conflict: fmt.Sprintf("%s is owned by %s", describe(c), c.Source)}
+		return conflict("is owned by %s", c.Source)
 	case how == "external id":
 		return Match{User: c, How: how}
+	case c.Source == source && c.SourceID != "" && privileged[c.ID]:
+		return conflict("is known to %s as %s, and a privileged account", source, c.SourceID)
+	case c.Source == source && c.SourceID != "" && gone[c.SourceID]:
+		return Match{User: c, How: "rehired"}
 	case c.Source == source && c.SourceID != "":
-		return Match{Conflict: fmt.Sprintf("%s is known to %s as %s", describe(c), source, c.SourceID)}
+		m := conflict("is known to %s as %s", source, c.SourceID)
+		m.Former = c.SourceID
+		return m
 	case c.Source != "":
-		return Match{Conflict: fmt.Sprintf("%s is owned by %s", describe(c), c.Source)}
+		return conflict("is owned by %s", c.Source)
 	case privileged[c.ID]:
-		return Match{Conflict: fmt.Sprintf("%s is a privileged account", describe(c))}
+		return conflict("is a privileged account")
 	}
 	return Match{User: c, How: how}
 }

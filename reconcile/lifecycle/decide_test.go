@@ -162,8 +162,10 @@ func TestCorrelate(t *testing.T) {
 		name       string
 		candidates []identity.User
 		privileged string
+		gone       string
 		id, how    string
 		conflict   string
+		former     string
 	}{
 		{name: "nobody"},
 		{
@@ -259,7 +261,29 @@ func TestCorrelate(t *testing.T) {
 		{
 			name:       "name within the source, with another id",
 			candidates: []identity.User{{ID: "1", UserName: "ana@acme.test", Source: "okta", SourceID: "00u0"}},
-			conflict:   "ana@acme.test (1) is known to okta as 00u0",
+			conflict:   "ana@acme.test (1) is known to okta as 00u0", former: "00u0",
+		},
+		{
+			name:       "name within the source, with another id that is gone",
+			candidates: []identity.User{{ID: "1", UserName: "ana@acme.test", Source: "okta", SourceID: "00u0"}}, gone: "00u0",
+			id: "1", how: "rehired",
+		},
+		{
+			name:       "privileged, with another id that is gone",
+			candidates: []identity.User{{ID: "1", UserName: "ana@acme.test", Source: "okta", SourceID: "00u0"}}, gone: "00u0", privileged: "1",
+			conflict: "ana@acme.test (1) is known to okta as 00u0, and a privileged account",
+		},
+		{
+			name:       "gone at another connector",
+			candidates: []identity.User{{ID: "1", UserName: "ana@acme.test", Source: "entra", SourceID: "00u0"}}, gone: "00u0",
+			conflict: "ana@acme.test (1) is owned by entra",
+		},
+		{
+			name: "two have the names, one of them is gone",
+			candidates: []identity.User{
+				{ID: "1", UserName: "ana@acme.test", Source: "okta", SourceID: "00u0"}, {ID: "2", UserName: "ana.lee@acme.test"},
+			}, gone: "00u0",
+			conflict: "two accounts may be meant: ana@acme.test (1) and ana.lee@acme.test (2)",
 		},
 		{
 			name:       "name of a privileged account",
@@ -269,12 +293,12 @@ func TestCorrelate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m := lifecycle.Correlate(&record, "okta", c.candidates, map[string]bool{c.privileged: true})
+			m := lifecycle.Correlate(&record, "okta", c.candidates, map[string]bool{c.privileged: true}, map[string]bool{c.gone: true})
 			id := ""
 			if m.User != nil {
 				id = m.User.ID
 			}
-			if id != c.id || m.How != c.how || m.Conflict != c.conflict {
+			if id != c.id || m.How != c.how || m.Conflict != c.conflict || m.Former != c.former {
 				t.Errorf("Correlate() = user %q by %q, conflict %q, want %q by %q, conflict %q", id, m.How, m.Conflict, c.id, c.how, c.conflict)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/store/identity"
@@ -19,11 +20,13 @@ type UserSnapshot struct {
 	Users      map[string]identity.User     // whole, by id: those whose fingerprint does not agree
 	Candidates []identity.User              // whom unknown records may mean
 	Privileged map[string]bool              // candidates' ids: admin or provisioner on the root team
+	Gone       map[string]bool              // immutable ids that the source was asked for and has no more
+	Local      Local                        // attributes that the source has no say in once somebody is held
 }
 
 // Unsettled lists what has to be read before Users can compare a page: ids of held users whose fingerprint does not
 // agree, and the immutable ids and names of records that nobody is held for.
-func Unsettled(records []identity.Record, held map[string]identity.HeldUser) (users, sourceIDs, names []string) {
+func Unsettled(records []identity.Record, held map[string]identity.HeldUser, local Local) (users, sourceIDs, names []string) {
 	for i := range records {
 		r := &records[i]
 		h, known := held[r.SourceID]
@@ -31,11 +34,32 @@ func Unsettled(records []identity.Record, held map[string]identity.HeldUser) (us
 		case !known:
 			sourceIDs = append(sourceIDs, r.SourceID)
 			names = append(names, lifecycle.RecordNames(r)...)
-		case h.Fingerprint != r.Fingerprint():
+		case h.Fingerprint != local.Digest(r):
 			users = append(users, h.ID)
 		}
 	}
 	return users, sourceIDs, names
+}
+
+// Former lists the immutable ids by which candidates are known whom an unknown record of a page may be hired again: if the
+// source has one of them no more, the record takes the account over.
+func Former(source string, records []identity.Record, s UserSnapshot) []string {
+	var ids []string
+	for i := range records {
+		r := &records[i]
+		if _, known := s.Held[r.SourceID]; known || !takesOver(r) {
+			continue
+		}
+		if id := lifecycle.Correlate(r, source, s.Candidates, s.Privileged, s.Gone).Former; id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// takesOver tells whether a record may make somebody, or take an account over.
+func takesOver(r *identity.Record) bool {
+	return r.Status == identity.StatusActive || r.Status == identity.StatusInactive
 }
 
 // Users compares one page of records with its snapshot. Seen are users who were found equal in full, whose fingerprints
@@ -43,12 +67,13 @@ func Unsettled(records []identity.Record, held map[string]identity.HeldUser) (us
 func Users(source string, records []identity.Record, s UserSnapshot) (changes []identity.Change, seen []identity.Seen) {
 	for i := range records {
 		r := &records[i]
-		digest := r.Fingerprint()
+		digest := s.Local.Digest(r)
 		h, known := s.Held[r.SourceID]
 		if known && h.Fingerprint == digest {
 			continue
 		}
 		var held *identity.User
+		rehired := ""
 		if known {
 			u, ok := s.Users[h.ID]
 			if !ok {
@@ -56,21 +81,26 @@ func Users(source string, records []identity.Record, s UserSnapshot) (changes []
 			}
 			held = &u
 		} else {
-			match := lifecycle.Correlate(r, source, s.Candidates, s.Privileged)
-			takesOver := r.Status == identity.StatusActive || r.Status == identity.StatusInactive
+			match := lifecycle.Correlate(r, source, s.Candidates, s.Privileged, s.Gone)
 			if match.Conflict != "" {
-				if takesOver {
-					changes = append(changes, conflict(r, match.Conflict))
+				if takesOver(r) {
+					changes = append(changes, conflict(r, match))
 				}
 				continue
 			}
-			if match.User != nil && match.How != "source id" && !takesOver {
+			if match.User != nil && match.How != "source id" && !takesOver(r) {
 				continue // nobody loses access over an account that the source does not own
 			}
 			held = match.User
+			if match.How == "rehired" {
+				rehired = fmt.Sprintf("rehired: %s was %s before", held.UserName, held.SourceID)
+			}
 		}
-		if c, ok := user(source, r, held); ok {
+		if c, ok := user(source, r, held, s.Local); ok {
 			c.Fingerprint, c.ReadAt, c.Status = digest, r.ReadAt, statusOf(r, held)
+			if rehired != "" {
+				c.Reason = rehired
+			}
 			changes = append(changes, c)
 		} else if held != nil && held.Source == source && held.SourceID == r.SourceID {
 			seen = append(seen, identity.Seen{ID: held.ID, Version: held.Version, Fingerprint: digest})
@@ -79,15 +109,15 @@ func Users(source string, records []identity.Record, s UserSnapshot) (changes []
 	return changes, seen
 }
 
-func conflict(r *identity.Record, reason string) identity.Change {
+func conflict(r *identity.Record, match lifecycle.Match) identity.Change {
 	return identity.Change{
-		Object: identity.ObjectUser, Op: identity.OpConflict, SourceID: r.SourceID, Name: r.UserName, Reason: reason,
-		State: identity.StateSkipped, ReadAt: r.ReadAt, Status: r.Status,
+		Object: identity.ObjectUser, Op: identity.OpConflict, SourceID: r.SourceID, Name: r.UserName, Reason: match.Conflict,
+		State: identity.StateSkipped, ReadAt: r.ReadAt, Status: r.Status, Candidates: match.Candidates,
 	}
 }
 
 // user is the change that one record makes to one person, if any.
-func user(source string, r *identity.Record, held *identity.User) (identity.Change, bool) {
+func user(source string, r *identity.Record, held *identity.User, local Local) (identity.Change, bool) {
 	d := lifecycle.Decide(statusOf(r, held), held, lifecycle.Facts{Way: lifecycle.Pull, Source: source})
 	if d.Op == "" {
 		return identity.Change{}, false
@@ -101,8 +131,12 @@ func user(source string, r *identity.Record, held *identity.User) (identity.Chan
 		before = held
 		c.ID, c.Name, c.Version = held.ID, held.UserName, held.Version
 	}
+	adopted := held != nil && (held.Source != source || held.SourceID != r.SourceID)
 	if d.Profile {
 		c.Fields = identity.Diff(before, r)
+		if held != nil && !adopted {
+			c.Fields = local.without(c.Fields)
+		}
 	}
 	if held == nil || held.Active != d.Active {
 		field := identity.FieldChange{Path: identity.PathActive.String(), After: d.Active}
@@ -111,7 +145,6 @@ func user(source string, r *identity.Record, held *identity.User) (identity.Chan
 		}
 		c.Fields = append(c.Fields, field)
 	}
-	adopted := held != nil && (held.Source != source || held.SourceID != r.SourceID)
 	if d.Op == identity.OpUpdate && len(c.Fields) == 0 && !adopted {
 		return identity.Change{}, false
 	}
@@ -168,6 +201,7 @@ func Groups(source string, records []identity.GroupRecord, s GroupSnapshot) (cha
 			match, reason := correlateGroup(r, source, s.Candidates)
 			if reason != "" {
 				c.Op, c.Reason, c.State = identity.OpConflict, reason, identity.StateSkipped
+				c.Candidates = []string{match.ID}
 				changes = append(changes, c)
 				continue
 			}
@@ -209,7 +243,8 @@ func groupFields(held *identity.Group, r *identity.GroupRecord) []identity.Field
 }
 
 // correlateGroup finds the group that an unknown record means: one that has its immutable id as externalId, or a group
-// of its name that no connector owns. Groups carry no credentials, so a name is enough where nobody else claims it.
+// of its name that no connector owns. Groups carry no credentials, so a name is enough where nobody else claims it. With
+// a reason it is the group that stands in the way.
 func correlateGroup(r *identity.GroupRecord, source string, candidates []identity.Group) (*identity.Group, string) {
 	var byName *identity.Group
 	for i := range candidates {
@@ -218,7 +253,7 @@ func correlateGroup(r *identity.GroupRecord, source string, candidates []identit
 		switch {
 		case c.ExternalID != "" && c.ExternalID == r.SourceID:
 			if owned {
-				return nil, fmt.Sprintf("group %q (%s) is owned by %s", c.DisplayName, c.ID, c.Source)
+				return c, fmt.Sprintf("group %q (%s) is owned by %s", c.DisplayName, c.ID, c.Source)
 			}
 			return c, ""
 		case identity.Normalize(c.DisplayName) == identity.Normalize(r.DisplayName):
@@ -235,7 +270,7 @@ func correlateGroup(r *identity.GroupRecord, source string, candidates []identit
 		// The old group of that name is renamed or gone at the source, and yields the name in the same run.
 		return nil, ""
 	default:
-		return nil, fmt.Sprintf("the name %q belongs to a group (%s) of %s", r.DisplayName, byName.ID, byName.Source)
+		return byName, fmt.Sprintf("the name %q belongs to a group (%s) of %s", r.DisplayName, byName.ID, byName.Source)
 	}
 }
 

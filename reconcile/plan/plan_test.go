@@ -141,7 +141,7 @@ func TestUsers(t *testing.T) {
 			s: snapshot{candidates: []identity.User{{ID: "1", UserName: "ana@acme.test", Origin: identity.OriginLocal, Active: true}}, privileged: "1"},
 			want: func() *identity.Change {
 				c := change(identity.OpConflict, "ana@acme.test (1) is a privileged account")
-				c.ID, c.Version, c.State = "", 0, identity.StateSkipped
+				c.ID, c.Version, c.State, c.Candidates = "", 0, identity.StateSkipped, []string{"1"}
 				return c
 			}(),
 		},
@@ -193,7 +193,7 @@ func TestUnsettled(t *testing.T) {
 	unknown.Attributes = append(unknown.Attributes, identity.Stated{Path: identity.Path{Attr: "emails", Type: "work", Sub: "value"}, Value: "cleo@acme.test"})
 	users, sourceIDs, names := plan.Unsettled([]identity.Record{same, differs, unknown}, map[string]identity.HeldUser{
 		"1": {ID: "u1", Fingerprint: same.Fingerprint()}, "2": {ID: "u2", Fingerprint: same.Fingerprint()},
-	})
+	}, nil)
 	got := [][]string{users, sourceIDs, names}
 	if diff := cmp.Diff([][]string{{"u2"}, {"3"}, {"c@acme.test", "cleo@acme.test"}}, got); diff != "" {
 		t.Errorf("Unsettled() (-want +got):\n%s", diff)
@@ -223,7 +223,7 @@ func TestGroups(t *testing.T) {
 	}
 	conflict := func(reason string) *identity.Change {
 		c := unheld(change(identity.OpConflict, reason))
-		c.State = identity.StateSkipped
+		c.State, c.Candidates = identity.StateSkipped, []string{"1"}
 		return c
 	}
 	create := unheld(change(identity.OpCreate, "", field("displayName", nil, "Engineers"), field("externalId", nil, "00g1")))
