@@ -138,7 +138,7 @@ type trial struct {
 // trials chooses which requests meet the fault of the number n: for good the first of each kind, and of all others a part
 // that differs from fault to fault, as does the part that meets it once.
 func trials(sent []string, n int) []trial {
-	const part = 8
+	const part = 16
 	var chosen []trial
 	seen := map[string]bool{}
 	for i, uri := range sent {
