@@ -192,7 +192,11 @@ func pull(e oktaEnvironment, server *httptest.Server, work, scope string) error 
 		return err
 	}
 	for _, args := range [][]string{
-		{"admin", "create", "glass@independent.example"}, {"check"}, {"resync", "--full"}, {"resync"}, {"resync", "--user", "nobody@independent.example"},
+		{"admin", "create", "glass@independent.example"},
+		{"check"},
+		{"resync", "--full"},
+		{"resync"},
+		{"resync", "--user", "nobody@independent.example"},
 		{"resync", "--group", "Platform Admins"},
 	} {
 		out, err := exec.Command(e.idpsync, append([]string{"--config", config}, args...)...).CombinedOutput()
