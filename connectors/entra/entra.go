@@ -105,7 +105,10 @@ type Connector struct {
 	assigned     assignedCache
 }
 
-var _ connectors.Connector = (*Connector)(nil)
+var (
+	_ connectors.Connector   = (*Connector)(nil)
+	_ connectors.GroupLister = (*Connector)(nil)
+)
 
 // New returns a connector. It reads the certificate's file and sends no request; Check does.
 func New(o Options) (*Connector, error) {
