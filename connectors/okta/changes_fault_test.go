@@ -23,13 +23,13 @@ var changeLists = map[string]connectors.Phase{
 
 // changedInPages is an organization of which much changed after a full pull: several pages of everything. It returns who
 // was deleted.
-func changedInPages(t *testing.T) (h *held, tenant *oktatest.Tenant, checkpoint string, deleted []string) {
+func changedInPages(t *testing.T, kinds ...oktatest.FaultKind) (h *held, tenant *oktatest.Tenant, checkpoint string, deleted []string) {
 	t.Helper()
 	c := newClock()
 	tenant = &oktatest.Tenant{Seed: 11, Now: c.now}
-	tenant.Fill(60, 5, 100)
-	o := serve(t, tenant)
-	o.PageSizes = okta.PageSizes{Users: 20, Groups: 2, Members: 8, Events: 4}
+	tenant.Fill(36, 5, 60)
+	o := reach(t, tenant, kinds...)
+	o.PageSizes = okta.PageSizes{Users: 12, Groups: 2, Members: 3, Events: 2}
 	h = hold(t, connect(t, o))
 	checkpoint = h.full(t.Context())
 	c.advance(time.Hour)
@@ -56,39 +56,41 @@ func TestFaultsOfChanges(t *testing.T) {
 		for kind, outcome := range faults {
 			t.Run(fmt.Sprintf("%s/%s", endpoint, kind), func(t *testing.T) {
 				t.Parallel()
-				h, tenant, checkpoint, deleted := changedInPages(t)
-				tenant.Inject(oktatest.Fault{Kind: kind, Endpoint: endpoint, Nth: 2, Delay: 5 * time.Millisecond})
-				next, err := h.changes(t.Context(), checkpoint)
-				tenant.Behave()
-				var e *connectors.IncompleteError
-				switch {
-				case kind == oktatest.WrongClock && endpoint == oktatest.ListLogs:
-					if !errors.Is(err, connectors.ErrResync) {
-						t.Errorf("Changes = %v, want ErrResync from a clock before the checkpoint", err)
+				h, tenant, checkpoint, deleted := changedInPages(t, kind)
+				inTime(t, kind, func(t *testing.T) {
+					tenant.Inject(oktatest.Fault{Kind: kind, Endpoint: endpoint, Nth: 2, Delay: 5 * time.Millisecond})
+					next, err := h.changes(t.Context(), checkpoint)
+					tenant.Behave()
+					var e *connectors.IncompleteError
+					switch {
+					case kind == oktatest.WrongClock && endpoint == oktatest.ListLogs:
+						if !errors.Is(err, connectors.ErrResync) {
+							t.Errorf("Changes = %v, want ErrResync from a clock before the checkpoint", err)
+						}
+					case outcome == mended:
+						if err != nil || next == "" {
+							t.Fatalf("Changes = %v, checkpoint %q", err, next)
+						}
+						h.want(t.Context())
+					case outcome == incomplete:
+						if !errors.As(err, &e) || e.Phase != phase || next != "" {
+							t.Errorf("Changes = %v, checkpoint %q, want %s incomplete and none", err, next, phase)
+						}
+					case outcome == fatal:
+						if !errors.Is(err, connectors.ErrUnauthorized) || errors.As(err, &e) || next != "" {
+							t.Errorf("Changes = %v, checkpoint %q, want the end of it", err, next)
+						}
 					}
-				case outcome == mended:
-					if err != nil || next == "" {
-						t.Fatalf("Changes = %v, checkpoint %q", err, next)
+					for _, id := range h.removed {
+						if !slices.Contains(deleted, id) {
+							t.Errorf("%s was removed, and is there", id)
+						}
+					}
+					if _, err := h.changes(t.Context(), checkpoint); err != nil {
+						t.Fatalf("Changes again = %v", err)
 					}
 					h.want(t.Context())
-				case outcome == incomplete:
-					if !errors.As(err, &e) || e.Phase != phase || next != "" {
-						t.Errorf("Changes = %v, checkpoint %q, want %s incomplete and none", err, next, phase)
-					}
-				case outcome == fatal:
-					if !errors.Is(err, connectors.ErrUnauthorized) || errors.As(err, &e) || next != "" {
-						t.Errorf("Changes = %v, checkpoint %q, want the end of it", err, next)
-					}
-				}
-				for _, id := range h.removed {
-					if !slices.Contains(deleted, id) {
-						t.Errorf("%s was removed, and is there", id)
-					}
-				}
-				if _, err := h.changes(t.Context(), checkpoint); err != nil {
-					t.Fatalf("Changes again = %v", err)
-				}
-				h.want(t.Context())
+				})
 			})
 		}
 	}

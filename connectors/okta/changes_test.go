@@ -41,6 +41,7 @@ type held struct {
 	members map[string]map[string]bool
 	read    map[string]int // by id, of people and groups
 	removed []string
+	lenient bool // errors are expected
 }
 
 func hold(t *testing.T, c *okta.Connector) *held {
@@ -120,7 +121,9 @@ func (h *held) take(ctx context.Context, page connectors.Page, whole map[string]
 		switch {
 		case g.Gone && known:
 			if s := h.readGroup(ctx, g.SourceID); !errors.Is(s.Err, connectors.ErrNotFound) {
-				h.t.Errorf("group %s is said to be gone, and reads %v", g.SourceID, s.Err)
+				if !h.lenient {
+					h.t.Errorf("group %s is said to be gone, and reads %v", g.SourceID, s.Err)
+				}
 				continue
 			}
 			h.setMembers(ctx, g.SourceID, nil)
@@ -167,8 +170,9 @@ func (h *held) readPerson(ctx context.Context, id string) {
 	switch r, err := h.c.User(ctx, id); {
 	case errors.Is(err, connectors.ErrNotFound), err == nil && r.Status == identity.StatusGone:
 		h.remove(id)
-	case err != nil:
+	case err != nil && !h.lenient:
 		h.t.Errorf("User(%s) = %v", id, err)
+	case err != nil: // no evidence of anything
 	default:
 		h.people[id] = r
 	}
@@ -236,7 +240,7 @@ func organizationInTime(t *testing.T, seed uint64, way func(*okta.Options, strin
 	}
 	tenant.AssignUser(app, tenant.Users()[0].ID, "zero")
 	tenant.ForgetEvents()
-	o := serve(t, tenant)
+	o := offline(tenant)
 	o.PageSizes = okta.PageSizes{Users: 7, Groups: 4, Members: 5, AppUsers: 7, AppGroups: 4, Events: 3}
 	way(&o, app)
 	c.advance(time.Hour)
@@ -248,7 +252,7 @@ func organizationInTime(t *testing.T, seed uint64, way func(*okta.Options, strin
 func TestChangesEndWhereAFullPullDoes(t *testing.T) {
 	t.Parallel()
 	for name, way := range ways {
-		for seed := range uint64(4) {
+		for seed := range uint64(2) {
 			t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) {
 				t.Parallel()
 				tenant, o, c, app := organizationInTime(t, seed, way)
@@ -396,13 +400,18 @@ func TestChangesCostNoMoreThanWhatChanged(t *testing.T) {
 				t.Parallel()
 				now := newClock()
 				tenant := &oktatest.Tenant{Seed: 1, Now: now.now}
-				tenant.Fill(5000, 40, 15000)
+				o := offline(tenant)
+				if name == "a profile and a membership" {
+					tenant.Fill(5000, 40, 15000)
+				} else { // as many pages, of a tenth of the size
+					tenant.Fill(500, 40, 1500)
+					o.PageSizes = okta.PageSizes{Users: 20, Members: 100, AppUsers: 50}
+				}
 				id := tenant.AddApp("idpsync")
 				for _, g := range tenant.Groups() {
 					tenant.AssignGroup(id, g.ID)
 				}
 				tenant.ForgetEvents()
-				o := serve(t, tenant)
 				want, full := c.want, int64(66)
 				if app {
 					o.AppID, want, full = id, c.app, 1+1+40+10
@@ -447,7 +456,7 @@ func TestChangesWantAFullPull(t *testing.T) {
 		"other groups":       {checkpoint: good, options: func(o *okta.Options) { o.GroupsInclude = []string{"*"} }, want: "scope"},
 		"no groups":          {checkpoint: good, options: func(o *okta.Options) { o.GroupsExclude = []string{"x"} }, want: "scope"},
 		"members only":       {checkpoint: good, options: func(o *okta.Options) { o.RequireGroup = new(bool); *o.RequireGroup = true }, want: "scope"},
-		"another address":    {checkpoint: good, options: func(o *okta.Options) { o.URL = strings.Replace(o.URL, "127.0.0.1", "localhost", 1) }, want: "scope"},
+		"another address":    {checkpoint: good, options: func(o *okta.Options) { o.URL = "https://other.okta.test" }, want: "scope"},
 		"too old":            {checkpoint: old(t, good, -connectors.CheckpointAge-time.Hour), want: "145h", requests: 1},
 		"of a time to come":  {checkpoint: old(t, good, time.Hour), want: "behind the checkpoint", requests: 1},
 		"just young enough":  {checkpoint: old(t, good, -connectors.CheckpointAge+time.Hour), requests: 3},
@@ -576,7 +585,7 @@ func TestLeavingTheScope(t *testing.T) {
 				w.AddMember(w.group, w.AddUser(nil))
 				w.AddMember(w.other, w.AddUser(nil))
 				w.AssignGroup(w.app, w.group)
-				o := serve(t, w.Tenant)
+				o := offline(w.Tenant)
 				ways[way](&o, w.app)
 				c.advance(time.Hour)
 				h := hold(t, connect(t, o))

@@ -79,8 +79,11 @@ var lists = map[string]struct {
 func organizationOfPages(t *testing.T, app bool) (*oktatest.Tenant, okta.Options) {
 	t.Helper()
 	tenant := &oktatest.Tenant{Seed: 11}
+	return tenant, pages(tenant, serve(t, tenant), app)
+}
+
+func pages(tenant *oktatest.Tenant, o okta.Options, app bool) okta.Options {
 	tenant.Fill(230, 7, 400)
-	o := serve(t, tenant)
 	o.PageSizes = okta.PageSizes{Users: 40, Groups: 3, Members: 25, AppUsers: 40, AppGroups: 3}
 	if app {
 		o.AppID = tenant.AddApp("idpsync")
@@ -88,7 +91,7 @@ func organizationOfPages(t *testing.T, app bool) (*oktatest.Tenant, okta.Options
 			tenant.AssignGroup(o.AppID, g.ID)
 		}
 	}
-	return tenant, o
+	return o
 }
 
 // Every kind of fault at every list: either everything arrives or the pull says what did not. Never a short list
@@ -99,43 +102,46 @@ func TestFaults(t *testing.T) {
 		for kind, outcome := range faults {
 			t.Run(fmt.Sprintf("%s/%s", endpoint, kind), func(t *testing.T) {
 				t.Parallel()
-				tenant, o := organizationOfPages(t, list.app)
-				tenant.Inject(oktatest.Fault{Kind: kind, Endpoint: endpoint, Nth: 2, Delay: 5 * time.Millisecond})
-				if kind == oktatest.WrongClock {
-					tenant.Behave()
-					tenant.Inject(oktatest.Fault{Kind: kind, Times: -1})
-				}
-				s := collect(connect(t, o).Full(t.Context(), ""))
-				if kind == oktatest.Garbled && (endpoint == oktatest.ListUsers || endpoint == oktatest.ListAppUsers) {
-					noShortList(t, s, tenant) // which of the two is read first is the decoder's business
-				}
-				switch outcome {
-				case mended:
-					wantAll(t, s, tenant)
-				case incomplete:
-					var e *connectors.IncompleteError
-					if !errors.As(s.Err, &e) || !slices.Contains(list.phases, e.Phase) {
-						t.Errorf("error = %v, want one of %v incomplete", s.Err, list.phases)
+				tenant := &oktatest.Tenant{Seed: 11}
+				c := connect(t, pages(tenant, reach(t, tenant, kind), list.app))
+				inTime(t, kind, func(t *testing.T) {
+					tenant.Inject(oktatest.Fault{Kind: kind, Endpoint: endpoint, Nth: 2, Delay: 5 * time.Millisecond})
+					if kind == oktatest.WrongClock {
+						tenant.Behave()
+						tenant.Inject(oktatest.Fault{Kind: kind, Times: -1})
 					}
-					down := map[connectors.Phase]bool{}
-					for _, phase := range list.phases {
-						down[phase] = true
+					s := collect(c.Full(t.Context(), ""))
+					if kind == oktatest.Garbled && (endpoint == oktatest.ListUsers || endpoint == oktatest.ListAppUsers) {
+						noShortList(t, s, tenant) // which of the two is read first is the decoder's business
 					}
-					if list.app && down[connectors.PhaseMembers] {
-						down[connectors.PhaseUsers] = true
-					}
-					for _, phase := range []connectors.Phase{connectors.PhaseUsers, connectors.PhaseGroups, connectors.PhaseMembers} {
-						if s.Complete[phase] == down[phase] {
-							t.Errorf("phase %s complete = %t, want %t", phase, s.Complete[phase], !down[phase])
+					switch outcome {
+					case mended:
+						wantAll(t, s, tenant)
+					case incomplete:
+						var e *connectors.IncompleteError
+						if !errors.As(s.Err, &e) || !slices.Contains(list.phases, e.Phase) {
+							t.Errorf("error = %v, want one of %v incomplete", s.Err, list.phases)
+						}
+						down := map[connectors.Phase]bool{}
+						for _, phase := range list.phases {
+							down[phase] = true
+						}
+						if list.app && down[connectors.PhaseMembers] {
+							down[connectors.PhaseUsers] = true
+						}
+						for _, phase := range []connectors.Phase{connectors.PhaseUsers, connectors.PhaseGroups, connectors.PhaseMembers} {
+							if s.Complete[phase] == down[phase] {
+								t.Errorf("phase %s complete = %t, want %t", phase, s.Complete[phase], !down[phase])
+							}
+						}
+					case fatal:
+						var e *connectors.IncompleteError
+						if !errors.Is(s.Err, connectors.ErrUnauthorized) || errors.As(s.Err, &e) || len(s.Complete) > 0 && anyTrue(s.Complete) {
+							t.Errorf("error = %v, complete %v, want the end of the pull", s.Err, s.Complete)
 						}
 					}
-				case fatal:
-					var e *connectors.IncompleteError
-					if !errors.Is(s.Err, connectors.ErrUnauthorized) || errors.As(s.Err, &e) || len(s.Complete) > 0 && anyTrue(s.Complete) {
-						t.Errorf("error = %v, complete %v, want the end of the pull", s.Err, s.Complete)
-					}
-				}
-				noShortList(t, s, tenant)
+					noShortList(t, s, tenant)
+				})
 			})
 		}
 	}
@@ -167,6 +173,9 @@ func noShortList(t *testing.T, s stated, tenant *oktatest.Tenant) {
 		if s.Complete[phase] && s.Seen[phase] != want {
 			t.Errorf("phase %s is complete with %d of %d", phase, s.Seen[phase], want)
 		}
+	}
+	if (s.Err == nil) != (s.Checkpoint != "") {
+		t.Errorf("error %v and checkpoint %q: want one of them", s.Err, s.Checkpoint)
 	}
 	if s.Err == nil && !cmp.Equal(s.Complete, everyPhase) {
 		t.Errorf("no error, and complete are only %v", s.Complete)

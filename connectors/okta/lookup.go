@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -18,9 +20,11 @@ const assignmentsFresh = 30 * time.Second
 
 // assignedGroups are the ids of the groups assigned to the application, as last read.
 type assignedGroups struct {
-	mu  sync.Mutex
-	at  time.Time
-	ids map[string]bool
+	reads singleflight.Group // the list is read once for all who want it at a time
+	mu    sync.Mutex         // never held while a request is under way
+	at    time.Time
+	ids   map[string]bool
+	tried map[string]bool // of an empty list: groups that were asked for one by one, and are not assigned
 }
 
 // User reads one person by immutable id or login. A deprovisioned one is returned with identity.StatusGone.
@@ -128,7 +132,11 @@ func (c *Connector) groupsOf(ctx context.Context, id string) ([]string, error) {
 			return 0, c.refuse(l.endpoint, page.Answer, err)
 		}
 		for i := range groups {
-			if c.inScope(&groups[i], assigned) {
+			in, err := c.provenInScope(ctx, &groups[i], assigned)
+			if err != nil {
+				return 0, err
+			}
+			if in {
 				ids = append(ids, groups[i].SourceID)
 			}
 		}
@@ -142,17 +150,60 @@ func (c *Connector) inScope(g *identity.GroupRecord, assigned map[string]bool) b
 	return c.scope.Includes(g) && (assigned == nil || assigned[g.SourceID])
 }
 
+// provenInScope tells what inScope does, as evidence. That the application has no groups at all is none by itself: the
+// group's own assignment is asked for then.
+func (c *Connector) provenInScope(ctx context.Context, g *identity.GroupRecord, assigned map[string]bool) (bool, error) {
+	if assigned == nil || len(assigned) > 0 || !c.scope.Includes(g) {
+		return c.inScope(g, assigned), nil
+	}
+	c.assigned.mu.Lock()
+	tried := c.assigned.tried[g.SourceID]
+	c.assigned.mu.Unlock()
+	if tried {
+		return false, nil
+	}
+	err := c.try(ctx, connectors.ShapeObject, endpointAppGroup, "/api/v1/apps/"+c.appID+"/groups/"+g.SourceID)
+	if !absent(err) {
+		if err == nil {
+			err = fmt.Errorf("group %s is assigned to the application, whose list of groups is empty", g.SourceID)
+		}
+		return false, err
+	}
+	c.assigned.mu.Lock()
+	defer c.assigned.mu.Unlock()
+	if c.assigned.tried == nil {
+		c.assigned.tried = map[string]bool{}
+	}
+	c.assigned.tried[g.SourceID] = true
+	return false, nil
+}
+
 // groupsOfApp returns the ids of the groups assigned to the application, or nil where they do not limit the scope.
 func (c *Connector) groupsOfApp(ctx context.Context, fresh bool) (map[string]bool, error) {
 	if c.appID == "" || c.scope.Selects() {
 		return nil, nil
 	}
 	c.assigned.mu.Lock()
-	defer c.assigned.mu.Unlock()
-	began := c.now()
-	if !fresh && c.assigned.ids != nil && began.Sub(c.assigned.at) < assignmentsFresh {
-		return c.assigned.ids, nil
+	known, at := c.assigned.ids, c.assigned.at
+	c.assigned.mu.Unlock()
+	if !fresh && known != nil && c.now().Sub(at) < assignmentsFresh {
+		return known, nil
 	}
+	read := c.assigned.reads.DoChan("", func() (any, error) { return c.readGroupsOfApp(ctx) })
+	select {
+	case r := <-read:
+		if r.Shared && ctx.Err() == nil && (errors.Is(r.Err, context.Canceled) || errors.Is(r.Err, context.DeadlineExceeded)) {
+			return c.readGroupsOfApp(ctx) // another one's context was over, not this one's
+		}
+		groups, _ := r.Val.(map[string]bool)
+		return groups, r.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (c *Connector) readGroupsOfApp(ctx context.Context) (map[string]bool, error) {
+	began := c.now()
 	groups := map[string]bool{}
 	l := list(endpointAppGroups, "/api/v1/apps/"+c.appID+"/groups", c.pages.AppGroups)
 	e, err := c.each(ctx, l, func(page page) (int, error) {
@@ -171,7 +222,9 @@ func (c *Connector) groupsOfApp(ctx context.Context, fresh bool) (map[string]boo
 	if err != nil {
 		return nil, err
 	}
-	c.assigned.at, c.assigned.ids = began, groups
+	c.assigned.mu.Lock()
+	defer c.assigned.mu.Unlock()
+	c.assigned.at, c.assigned.ids, c.assigned.tried = began, groups, nil
 	return groups, nil
 }
 
@@ -236,10 +289,11 @@ func (c *Connector) group(ctx context.Context, id string) (identity.GroupRecord,
 	if err != nil {
 		return identity.GroupRecord{}, err
 	}
-	if !c.inScope(&g, assigned) {
-		return identity.GroupRecord{}, fmt.Errorf("not in scope: %w", connectors.ErrNotFound)
+	in, err := c.provenInScope(ctx, &g, assigned)
+	if err == nil && !in {
+		err = fmt.Errorf("not in scope: %w", connectors.ErrNotFound)
 	}
-	return g, nil
+	return g, err
 }
 
 func (c *Connector) groupByID(ctx context.Context, id string) (identity.GroupRecord, error) {

@@ -2,7 +2,6 @@ package okta_test
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,34 +12,6 @@ import (
 	"github.com/idpsync/idpsync/connectors/okta"
 	"github.com/idpsync/idpsync/connectors/okta/oktatest"
 )
-
-// inside carries requests to a tenant without a network, so that time can be a test's. Each takes a while, as one over a
-// network does.
-type inside struct {
-	tenant *oktatest.Tenant
-	takes  time.Duration
-}
-
-func (i inside) RoundTrip(r *http.Request) (*http.Response, error) {
-	timer := time.NewTimer(i.takes)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
-	}
-	w, served := httptest.NewRecorder(), r.Clone(r.Context())
-	served.TLS = &tls.ConnectionState{}
-	i.tenant.ServeHTTP(w, served)
-	resp := w.Result()
-	for name, values := range resp.Header { // as a server writes and a client reads them
-		delete(resp.Header, name)
-		for _, value := range values {
-			resp.Header.Add(name, value)
-		}
-	}
-	return resp, nil
-}
 
 // consume has another client of the organization draw on every bucket, at an even pace, with its own token.
 func consume(ctx context.Context, tenant *oktatest.Tenant, share float64) {
@@ -94,7 +65,7 @@ func TestAPullKeepsToItsShareOfTheBuckets(t *testing.T) {
 		t.Run(fmt.Sprintf("group %d/application %t/others %g", c.limits["group"], c.app, c.others), func(t *testing.T) {
 			t.Parallel()
 			tenant := &oktatest.Tenant{EnforceLimits: true, Limits: c.limits}
-			tenant.Fill(c.people, 300, 2*c.people)
+			tenant.Fill(c.people, 300, c.people)
 			o := okta.Options{URL: "https://acme.okta.test", APIToken: oktatest.DefaultToken, Base: inside{tenant: tenant, takes: 80 * time.Millisecond}}
 			o.PageSizes = okta.PageSizes{Users: c.people / 100, AppUsers: c.people / 40}
 			if c.app {

@@ -25,6 +25,7 @@ const (
 	endpointAppUsers  = "GET /api/v1/apps/{id}/users"
 	endpointAppUser   = "GET /api/v1/apps/{id}/users/{id}"
 	endpointAppGroups = "GET /api/v1/apps/{id}/groups"
+	endpointAppGroup  = "GET /api/v1/apps/{id}/groups/{id}"
 	endpointLogs      = "GET /api/v1/logs"
 )
 
@@ -37,7 +38,7 @@ func bucketOf(endpoint string) string {
 		return "/api/v1/users/{id}"
 	case endpointGroup, endpointMembers:
 		return "/api/v1/groups/{id}"
-	case endpointApp, endpointAppUsers, endpointAppUser, endpointAppGroups:
+	case endpointApp, endpointAppUsers, endpointAppUser, endpointAppGroups, endpointAppGroup:
 		return "/api/v1/apps"
 	}
 	return endpoint

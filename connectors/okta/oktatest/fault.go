@@ -3,6 +3,7 @@ package oktatest
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ const (
 	Blank              FaultKind = "200 with blanks"                     //
 	Null               FaultKind = "200 with null"                       //
 	Object             FaultKind = "200 with an object"                  // where a list is due
+	EmptyList          FaultKind = "200 with an empty list"              // and a self link
 	NoContent          FaultKind = "204"                                 //
 	NotModified        FaultKind = "304"                                 //
 	RedirectNowhere    FaultKind = "302 without Location"                //
@@ -116,6 +118,10 @@ func instead(r *request) (answer, bool) {
 		return json(http.StatusOK, "null")
 	case Object:
 		return json(http.StatusOK, "{}")
+	case EmptyList:
+		a := answer{status: http.StatusOK, body: []byte("[]")}
+		a.self, _ = r.links(200, "")
+		return a, true
 	case NoContent:
 		return json(http.StatusNoContent, "")
 	case NotModified:
@@ -151,6 +157,7 @@ func bare(a answer) answer {
 func spoil(w http.ResponseWriter, r *request, a *answer) bool {
 	h := w.Header()
 	links := h["Link"]
+	self := slices.Clone(links[:min(1, len(links))])
 	next := func(link string) {
 		if a.next != nil {
 			links[1] = link
@@ -158,13 +165,13 @@ func spoil(w http.ResponseWriter, r *request, a *answer) bool {
 	}
 	switch r.fault.Kind {
 	case RepeatCursor:
-		h["Link"] = append(links[:1:1], "<"+r.base+r.URL.RequestURI()+`>; rel="next"`)
+		h["Link"] = append(self, "<"+r.base+r.URL.RequestURI()+`>; rel="next"`)
 	case NextToStart:
 		query := r.URL.Query()
 		query.Del("after")
-		h["Link"] = append(links[:1:1], "<"+r.base+r.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+		h["Link"] = append(self, "<"+r.base+r.URL.Path+"?"+query.Encode()+`>; rel="next"`)
 	case NoNext:
-		h["Link"] = links[:min(1, len(links))]
+		h["Link"] = self
 	case NoLinks:
 		h.Del("Link")
 	case FoldedLinks:

@@ -21,6 +21,7 @@ const (
 	ListAppUsers   = "GET /api/v1/apps/{id}/users"
 	GetAppUser     = "GET /api/v1/apps/{id}/users/{id}"
 	ListAppGroups  = "GET /api/v1/apps/{id}/groups"
+	GetAppGroup    = "GET /api/v1/apps/{id}/groups/{id}"
 	ListLogs       = "GET /api/v1/logs"
 	FetchToken     = "POST /oauth2/v1/token"
 )
@@ -139,6 +140,8 @@ func (t *Tenant) answer(r *request, limit limitState) answer {
 		return t.getAppUser(r)
 	case ListAppGroups:
 		return t.listAppGroups(r)
+	case GetAppGroup:
+		return t.getAppGroup(r)
 	case ListLogs:
 		return t.listLogs(r)
 	}

@@ -272,3 +272,16 @@ func (t *Tenant) listAppGroups(r *request) answer {
 	}
 	return listed(r, c, a.groups, groupID, nil, func(b []byte, g *group) []byte { return appendAppGroup(b, g, a, r.base) })
 }
+
+func (t *Tenant) getAppGroup(r *request) answer {
+	a := t.findApp(r.ids[0])
+	if a == nil {
+		return notFound(r.ids[0], "AppInstance")
+	}
+	for _, g := range a.groups {
+		if g.id == r.ids[1] {
+			return answer{status: http.StatusOK, body: appendAppGroup(nil, g, a, r.base)}
+		}
+	}
+	return notFound(r.ids[1], "ApplicationGroupAssignment")
+}

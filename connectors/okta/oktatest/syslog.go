@@ -37,6 +37,17 @@ func (t *Tenant) record(kind string, targets ...target) {
 	t.events = append(t.events, event{serial: t.nextEvent(), published: now, stored: now.Add(t.LogDelay), kind: kind, targets: targets})
 }
 
+// Tell writes an event about objects, by id, into the system log, whether it happened or not.
+func (t *Tenant) Tell(eventType string, ids ...string) {
+	defer t.lock()()
+	kinds := map[string]string{"00u": "User", "00g": "UserGroup", "0oa": "AppInstance"}
+	var targets []target
+	for _, id := range ids {
+		targets = append(targets, target{id, kinds[id[:3]], id})
+	}
+	t.record(eventType, targets...)
+}
+
 // ForgetEvents empties the system log, as after 90 days in which nothing happened.
 func (t *Tenant) ForgetEvents() {
 	defer t.lock()()
