@@ -38,7 +38,7 @@ func quarantine(before store.Quarantine, failure error, now time.Time) store.Qua
 // watch writes down how a connector fails, or that it does not any more, and tells when it is paused and restored.
 func (e *Engine) watch(ctx context.Context, w *work, failure error) error {
 	var unknown *NotFoundError
-	if errors.Is(failure, errStopped) || errors.Is(failure, store.ErrLeaseLost) || errors.As(failure, &unknown) {
+	if errors.Is(failure, errStopped) || errors.Is(failure, store.ErrLeaseLost) || errors.As(failure, &unknown) || store.Failed(failure) {
 		return nil // not the connector's fault
 	}
 	before := w.state.Quarantine
@@ -57,7 +57,10 @@ func (e *Engine) watch(ctx context.Context, w *work, failure error) error {
 	case after.Failures > 1:
 		e.logger.WarnContext(ctx, "connector fails again", "connector", w.run.Connector, "failures", after.Failures, "next_try", after.NextTry)
 	}
-	return e.store.InTx(ctx, func(tx *store.Tx) error {
+	err := e.store.InTx(ctx, func(tx *store.Tx) error {
+		if err := tx.Fence(ctx, w.lease); err != nil {
+			return err
+		}
 		if event.Type != "" {
 			if err := tx.Record(ctx, []identity.Event{event}); err != nil {
 				return err
@@ -65,4 +68,8 @@ func (e *Engine) watch(ctx context.Context, w *work, failure error) error {
 		}
 		return tx.PutQuarantine(ctx, w.run.Connector, after)
 	})
+	if errors.Is(err, store.ErrLeaseLost) {
+		return nil // whoever took over knows better
+	}
+	return err
 }

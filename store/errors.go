@@ -1,6 +1,8 @@
 package store
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,6 +95,15 @@ func translate(err error) error {
 		}
 	}
 	return err
+}
+
+// Failed tells whether err is the database's: it said so itself, or was not reached. Of a connection that broke off
+// without a word it does not know.
+func Failed(err error) bool {
+	var pg *pgconn.PgError
+	var refused *pgconn.ConnectError
+	var lite *sqlite.Error
+	return errors.As(err, &pg) || errors.As(err, &refused) || errors.As(err, &lite) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
 }
 
 // isForeignKey tells whether err is the violation of a foreign key.

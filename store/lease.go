@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -11,12 +12,13 @@ type Lease struct {
 	Name   string
 	Holder string
 	Epoch  int64
+	TTL    time.Duration // for how long it was taken
 }
 
 // AcquireLease takes a lease for ttl, unless somebody else holds it: then it is ErrBusy. Every acquisition has a higher
 // epoch than the one before.
 func (s *Store) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (Lease, error) {
-	lease := Lease{Name: name, Holder: holder}
+	lease := Lease{Name: name, Holder: holder, TTL: ttl}
 	err := s.InTx(ctx, func(tx *Tx) error {
 		now, err := tx.Now(ctx)
 		if err != nil {
@@ -72,16 +74,23 @@ func (s *Store) LeaseHeld(ctx context.Context, name string) (bool, error) {
 }
 
 // Fence fails with ErrLeaseLost unless the lease is still held, and keeps it from being taken until the transaction
-// ends. The zero Lease fences nothing.
+// ends. The zero Lease fences nothing. A process that is paused in the transaction would keep others from the lease for as
+// long as that lasts: PostgreSQL ends the transaction once it was left alone for longer than the lease.
 func (tx *Tx) Fence(ctx context.Context, l Lease) error {
 	if l.Name == "" {
 		return nil
 	}
-	var epochs []int64
-	if err := tx.raw(ctx, "SELECT epoch FROM leases WHERE name = ? AND holder = ? AND epoch = ?"+tx.d.forShare(), l.Name, l.Holder, l.Epoch).Scan(&epochs).Error; err != nil {
+	columns, args := "epoch", []any{l.Name, l.Holder, l.Epoch}
+	if tx.d.postgres() && l.TTL > 0 {
+		// Until the end of the transaction: nothing stays in the session, which with a pooler is not ours.
+		columns += ", set_config('idle_in_transaction_session_timeout', ?, TRUE)"
+		args = append([]any{strconv.FormatInt(l.TTL.Milliseconds(), 10)}, args...)
+	}
+	var rows []struct{ Epoch int64 }
+	if err := tx.raw(ctx, "SELECT "+columns+" FROM leases WHERE name = ? AND holder = ? AND epoch = ?"+tx.d.forShare(), args...).Scan(&rows).Error; err != nil {
 		return fmt.Errorf("check lease %s: %w", l.Name, err)
 	}
-	if len(epochs) == 0 {
+	if len(rows) == 0 {
 		return ErrLeaseLost
 	}
 	return nil
