@@ -168,7 +168,7 @@ func (p *delta) changedUsers(ctx context.Context, first *firstPages) error {
 			return refusePage(l, page, err)
 		}
 		if len(known)+len(doubtful) > 0 {
-			out := connectors.Page{Phase: connectors.PhaseUsers, Records: known, Doubtful: doubtful, Unscoped: p.narrow()}
+			out := connectors.Page{Phase: connectors.PhaseUsers, Records: known, Doubtful: doubtful, Unscoped: p.groupsFirst()}
 			if err := p.send(ctx, out); err != nil {
 				return err
 			}
@@ -185,8 +185,8 @@ func (p *delta) changedUsers(ctx context.Context, first *firstPages) error {
 	return nil
 }
 
-// takeChanges sorts a page of changed people: those stated with name and status, those of whom less is stated (nobody can
-// be let in by that, so they are never Unscoped), and those to be read by id. Someone who comes twice is kept in order.
+// takeChanges sorts a page of changed people: those stated with name and status and known not to be a guest who is left out;
+// those of whom less is stated, which lets nobody in; and those to be read by id. Someone who comes twice is kept in order.
 func (p *delta) takeChanges(page page[user]) (known, part []identity.Record, doubtful []string, err error) {
 	m := mapper{readAt: page.began}
 	doubt := map[guid]bool{}
@@ -203,7 +203,7 @@ func (p *delta) takeChanges(page page[user]) (known, part []identity.Record, dou
 		switch {
 		case !certain || u.UserPrincipalName.known && u.UserPrincipalName.value == "":
 			doubt[u.key] = true
-		case r.UserName == "" || r.Status == "":
+		case r.UserName == "" || r.Status == "" || !p.guests && !u.UserType.known:
 			part = append(part, r)
 		default:
 			known = append(known, r)

@@ -250,6 +250,3 @@ func (c *Connector) Counts() map[connectors.RequestKey]int64 {
 	}
 	return all
 }
-
-// narrow tells whether some people of the tenant are not in scope.
-func (c *Connector) narrow() bool { return c.requireGroup || c.principal != "" || !c.guests }

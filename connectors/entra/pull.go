@@ -163,7 +163,7 @@ type full struct {
 }
 
 // groupsFirst tells whether the groups decide about the users.
-func (p *full) groupsFirst() bool { return p.requireGroup || p.principal != "" }
+func (c *Connector) groupsFirst() bool { return c.requireGroup || c.principal != "" }
 
 func (p *full) pull(ctx context.Context) error {
 	var err error

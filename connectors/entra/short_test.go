@@ -278,6 +278,8 @@ func TestChangesThatTellLittle(t *testing.T) {
 		"all addresses":      {told: object{"mail": nil, "proxyAddresses": []string{"SMTP:y@acme.test"}, "otherMails": []string{}, "userPrincipalName": "x@acme.test"}, userName: "x@acme.test", want: object{`emails[type eq "work"].value`: "y@acme.test", `emails[type eq "other"].value`: nil}, unscoped: true},
 		"a manager who left": {told: object{"manager@delta": []any{object{"id": "11111111-2222-4333-8444-555555555555", "@removed": object{"reason": "deleted"}}}}, want: object{enterprise + "manager.value": nil}, unscoped: true},
 		"name and state":     {told: object{"userPrincipalName": "x@acme.test", "accountEnabled": true}, guests: true, want: object{}, userName: "x@acme.test", status: identity.StatusActive},
+		"and not a guest":    {told: object{"userPrincipalName": "x@acme.test", "accountEnabled": true, "userType": "Member"}, want: object{}, userName: "x@acme.test", status: identity.StatusActive},
+		"of no told type":    {told: object{"userPrincipalName": "x@acme.test", "accountEnabled": true}, want: object{}, userName: "x@acme.test", status: identity.StatusActive, unscoped: true},
 		"nothing":            {told: object{}, want: object{}, unscoped: true},
 	} {
 		t.Run(name, func(t *testing.T) {
