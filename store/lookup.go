@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/idpsync/idpsync/store/identity"
@@ -93,10 +94,22 @@ func scanUserRow(found rows) (*userRow, error) {
 }
 
 // KeyHolder returns the key with an id and what its owner may do; ErrNotFound. The lookups are answered in the same
-// round trip, whether the key is found or not.
+// round trip, where there is such a key.
 func (s *Store) KeyHolder(ctx context.Context, id string, along ...*UserLookup) (Holder, error) {
 	if !holdable(id) {
 		return Holder{}, ErrNotFound
+	}
+	if s.d.postgres() && len(along) == 1 {
+		holder, found, err := s.holderAndUser(ctx, id, along[0])
+		switch {
+		case errors.Is(err, errNotJoined):
+		case err != nil:
+			return Holder{}, fmt.Errorf("read the holder of a key: %w", err)
+		case !found:
+			return Holder{}, ErrNotFound
+		default:
+			return s.finishHolder(ctx, holder, along)
+		}
 	}
 	var (
 		holder Holder
@@ -117,13 +130,18 @@ func (s *Store) KeyHolder(ctx context.Context, id string, along ...*UserLookup) 
 	if err := s.together(ctx, statements...); err != nil {
 		return Holder{}, fmt.Errorf("read the holder of a key: %w", err)
 	}
+	if !found {
+		return Holder{}, ErrNotFound
+	}
+	return s.finishHolder(ctx, holder, along)
+}
+
+// finishHolder reads what the first round trip left open.
+func (s *Store) finishHolder(ctx context.Context, holder Holder, along []*UserLookup) (Holder, error) {
 	for _, lookup := range along {
 		if err := lookup.finish(ctx, s); err != nil {
 			return Holder{}, err
 		}
-	}
-	if !found {
-		return Holder{}, ErrNotFound
 	}
 	if holder.Provisioner {
 		return holder, nil
