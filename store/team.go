@@ -205,6 +205,17 @@ func (r reader) HasRole(ctx context.Context, userID, teamID string, role identit
 	return n > 0, nil
 }
 
+// RoleHeld tells whether anybody active has a role on a team, by its name, for any reason.
+func (r reader) RoleHeld(ctx context.Context, role identity.TeamRole) (bool, error) {
+	var held bool
+	err := r.raw(ctx, "SELECT EXISTS (SELECT 1 FROM effective_grants e JOIN users u ON u.id = e.user_id JOIN teams t ON t.id = e.team_id "+
+		"WHERE t.name_key = ? AND e.role = ? AND u.active AND u.deleted_at IS NULL)", identity.Normalize(role.Team), role.Role).Scan(&held).Error
+	if err != nil {
+		return false, fmt.Errorf("read grants: %w", err)
+	}
+	return held, nil
+}
+
 // PrivilegedUsers returns which of these users hold admin or scim_provisioner on the root team.
 func (r reader) PrivilegedUsers(ctx context.Context, userIDs []string) (map[string]bool, error) {
 	var ids []string

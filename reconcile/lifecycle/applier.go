@@ -22,6 +22,9 @@ type Options struct {
 	Now     func() time.Time
 	NewID   func() string // UUIDs
 	Logger  *slog.Logger
+
+	// ProtectedRoles are roles whose last active holder no pull takes away.
+	ProtectedRoles []identity.TeamRole
 }
 
 // Applier carries decisions out. It is safe for concurrent use.
@@ -32,6 +35,8 @@ type Applier struct {
 	now      func() time.Time
 	newID    func() string
 	logger   *slog.Logger
+
+	protectedRoles []identity.TeamRole
 }
 
 // New returns an Applier.
@@ -39,7 +44,7 @@ func New(o Options) (*Applier, error) {
 	if o.Store == nil {
 		return nil, errors.New("lifecycle: no store")
 	}
-	a := &Applier{o.Store, o.Mapping, o.SCIM, o.Now, o.NewID, o.Logger}
+	a := &Applier{o.Store, o.Mapping, o.SCIM, o.Now, o.NewID, o.Logger, o.ProtectedRoles}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -64,6 +69,7 @@ type change struct {
 	events  []identity.Event
 	disable []string // users whose API keys are disabled
 	convert []string // users whose passwords are dropped
+	pulled  bool     // a pull's, not a push's or an operator's
 }
 
 // inTx runs f in a transaction with everything that belongs to each: the break-glass invariant, the users' keys and
@@ -118,13 +124,21 @@ func (c *change) event(e identity.Event) {
 }
 
 // guarded runs f, which may take roles away, and refuses it when it leaves no active local admin on the root team
-// where there was one. Concurrent demotions take turns on the admins' rows.
+// where there was one, or in a pull no active holder of a protected role. Concurrent demotions take turns on the admins'
+// rows.
 func (c *change) guarded(ctx context.Context, f func() error) error {
 	before, err := c.tx.LocalAdmins(ctx)
 	if err != nil {
 		return err
 	}
+	held, err := c.heldRoles(ctx)
+	if err != nil {
+		return err
+	}
 	if err := f(); err != nil {
+		return err
+	}
+	if err := c.keepRoles(ctx, held); err != nil {
 		return err
 	}
 	if len(before) == 0 {

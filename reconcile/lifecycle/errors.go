@@ -7,7 +7,7 @@ import (
 	"github.com/idpsync/idpsync/store/identity"
 )
 
-// RefusedError says that break glass forbids what was asked for. The refusal is recorded. UserID and UserName are of the
+// RefusedError says that break glass, or a protected role, forbids what was asked for. The refusal is recorded. UserID and UserName are of the
 // protected person, "" where what was asked is about a group.
 type RefusedError struct{ Reason, UserID, UserName string }
 

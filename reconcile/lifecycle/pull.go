@@ -55,6 +55,9 @@ func (a *Applier) Apply(ctx context.Context, b Batch) ([]Outcome, error) {
 		var refused *RefusedError
 		if errors.As(err, &refused) {
 			state = identity.StateSkipped
+			if c := &b.Changes[0]; refused.UserID == "" && c.Object == identity.ObjectUser {
+				refused.UserID, refused.UserName = c.ID, c.Name
+			}
 			a.recordRefusal(ctx, b.By, refused)
 		}
 		outcome := Outcome{state, err.Error()}
@@ -111,6 +114,7 @@ func (a *Applier) applyTogether(ctx context.Context, b Batch) ([]Outcome, error)
 			return err
 		}
 		return a.within(ctx, tx, b.By, func(c *change) error {
+			c.pulled = true
 			outcomes = make([]Outcome, len(b.Changes))
 			p := &pull{change: c, source: b.Source, changes: b.Changes, outcomes: outcomes, made: map[int64]string{}}
 			for _, step := range []func(context.Context) error{p.users, p.groups, p.members, p.grants} {

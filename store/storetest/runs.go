@@ -217,6 +217,9 @@ func markChanges(f *fixture) {
 	if got[5].Reason != "it's\ufffdbroken" || got[3].Reason != "incomplete" {
 		f.Errorf("reasons are %q and %q", got[5].Reason, got[3].Reason)
 	}
+	f.tx(func(tx *store.Tx) error { return tx.DropChanges(f.ctx, "r", nil) })
+	f.tx(func(tx *store.Tx) error { return tx.DropChanges(f.ctx, "r", []int64{2, 4, 99}) })
+	states("dropping", "ap ap ap fa ")
 	for _, c := range f.changes(store.ChangeQuery{RunID: "s"}) {
 		if c.Ord != 3 && c.State != identity.StatePlanned {
 			f.Errorf("change %d of another run is %s", c.Ord, c.State)

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"fmt"
+
 	"github.com/google/uuid"
 
 	"github.com/idpsync/idpsync/store"
@@ -167,6 +169,13 @@ func privileged(f *fixture) {
 	f.groupGrant(g.ID, identity.RootTeamID, identity.RoleAdmin)
 	got, err := f.s.PrivilegedUsers(f.ctx, []string{admin.ID, provisioner.ID, teamAdmin.ID, byGroup.ID, plain.ID, "me"})
 	f.check(err)
+	for role, want := range map[identity.TeamRole]bool{
+		{Team: " ROOT ", Role: identity.RoleAdmin}: true, {Team: "root", Role: "none"}: false, {Team: "nowhere", Role: identity.RoleAdmin}: false,
+	} {
+		held, err := f.s.RoleHeld(f.ctx, role)
+		f.check(err)
+		f.equal(fmt.Sprintf("RoleHeld %v", role), held, want)
+	}
 	f.equal("PrivilegedUsers", got, map[string]bool{admin.ID: true, provisioner.ID: true, byGroup.ID: true})
 	f.tx(func(tx *store.Tx) error {
 		ids, err := tx.LocalAdmins(f.ctx)
