@@ -114,8 +114,36 @@ func BenchmarkFull(b *testing.B) {
 	})
 }
 
+// BenchmarkChanges pulls the changes of an organization in which nothing changed.
+func BenchmarkChanges(b *testing.B) {
+	options, err := organization()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := okta.New(options)
+	if err != nil {
+		b.Fatal(err)
+	}
+	checkpoint := ""
+	for page, err := range c.Full(b.Context(), "") {
+		if err != nil {
+			b.Fatal(err)
+		}
+		checkpoint = page.Checkpoint
+	}
+	before := c.Requests()
+	for b.Loop() {
+		for page, err := range c.Changes(b.Context(), checkpoint) {
+			if err != nil || len(page.Records)+len(page.Groups)+len(page.Members)+len(page.Doubtful) > 0 {
+				b.Fatalf("%+v, %v", page, err)
+			}
+		}
+	}
+	b.ReportMetric(float64(c.Requests()-before)/float64(b.N), "requests/op")
+}
+
 func report(b *testing.B, requests int64, cpu time.Duration) {
-	b.ReportMetric(float64(cpu)/float64(b.N)/float64(*benchUsers), "cpu-ns/user")
+	b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N)/float64(*benchUsers)*100_000, "cpu-ms/100k-users")
 	b.ReportMetric(float64(requests), "requests/op")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(*benchUsers), "ns/user")
 	b.ReportMetric(peakRSS(), "MB-peak-RSS")
