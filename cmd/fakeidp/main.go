@@ -110,6 +110,7 @@ func serveOkta(o options) (server, string, error) {
 		for _, g := range tenant.Groups() {
 			tenant.AssignGroup(app, g.ID)
 		}
+		tenant.ForgetEvents() // the organization has been like this for long
 	}
 	server, err := tenant.Listen(o.listen)
 	if err != nil {
