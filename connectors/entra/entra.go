@@ -100,6 +100,8 @@ type Connector struct {
 	guests       bool
 	pageSize     int
 	scopeHash    string
+	backoff      time.Duration
+	tries500     int // after an internal error
 	logger       *slog.Logger
 	now          func() time.Time
 	assigned     assignedCache
@@ -141,6 +143,7 @@ func newConnector(o Options) (*Connector, error) {
 	if o.RequireGroup != nil {
 		c.requireGroup = *o.RequireGroup
 	}
+	c.backoff, c.tries500 = cmp.Or(o.Backoff, connectors.DefaultBackoff), min(cmp.Or(o.Retries, connectors.DefaultRetries), 2)
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}

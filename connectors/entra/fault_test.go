@@ -35,7 +35,10 @@ var faults = map[entratest.FaultKind]int{
 	entratest.WrongClock:        mended,
 	entratest.Unauthorized:      mended, // by a new token
 	entratest.IdentityNotFound:  mended,
-	entratest.Internal:          incomplete,
+	entratest.Internal:          mended,
+	entratest.RepeatItem:        mended,
+	entratest.Throttle:          mended,
+	entratest.ThrottleLong:      incomplete,
 	entratest.BadRequest:        incomplete,
 	entratest.EmptyCode:         incomplete,
 	entratest.NotImplemented:    incomplete,
@@ -84,8 +87,8 @@ var lists = map[string]struct {
 // tenantOfPages has several pages of everything, groups in groups, every person in a group and every group assigned.
 func tenantOfPages(t *testing.T, app bool) (*entratest.Tenant, entra.Options) {
 	t.Helper()
-	tenant := &entratest.Tenant{Seed: 11, DeltaPage: 40, DeltaLinks: 90}
-	tenant.Fill(230, 7, 400)
+	tenant := &entratest.Tenant{Seed: 11, DeltaPage: 20, DeltaLinks: 45}
+	tenant.Fill(110, 7, 200)
 	groups := tenant.Groups()
 	tenant.AddMember(groups[0].ID, groups[1].ID)
 	tenant.AddMember(groups[1].ID, groups[2].ID)

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/store/identity"
@@ -293,6 +296,7 @@ func (c *Connector) groupNamed(ctx context.Context, name string) (identity.Group
 // reader reads groups' members, each group's once.
 type reader struct {
 	*Connector
+	mu   sync.Mutex
 	read map[guid]*membership
 }
 
@@ -303,26 +307,39 @@ type membership struct {
 
 func (c *Connector) newReader() *reader { return &reader{Connector: c, read: map[guid]*membership{}} }
 
-// closure returns everybody in the group or in a group below it, once each, whatever cycles there are. A group below that
-// is not found is an error: its members may still be there.
+// closure returns everybody in the group or in a group below it, once each, whatever cycles there are. It goes down level by
+// level, several groups at a time. A group below that is not found is an error: its members may still be there.
 func (r *reader) closure(ctx context.Context, id guid) ([]guid, error) {
 	var members []guid
 	seen, person := map[guid]bool{id: true}, map[guid]bool{}
-	for queue := []guid{id}; len(queue) > 0; queue = queue[1:] {
-		m, err := r.members(ctx, queue[0])
-		if err != nil {
-			return nil, fmt.Errorf("members of %s: %w", queue[0], err)
+	for level := []guid{id}; len(level) > 0; {
+		read := make([]*membership, len(level))
+		workers, workCtx := errgroup.WithContext(ctx)
+		workers.SetLimit(parallel)
+		for i, group := range level {
+			workers.Go(func() (err error) {
+				if read[i], err = r.members(workCtx, group); err != nil {
+					return fmt.Errorf("members of %s: %w", group, err)
+				}
+				return nil
+			})
 		}
-		for _, u := range m.users {
-			if !person[u] {
-				person[u] = true
-				members = append(members, u)
+		if err := workers.Wait(); err != nil {
+			return nil, err
+		}
+		level = nil
+		for _, m := range read {
+			for _, u := range m.users {
+				if !person[u] {
+					person[u] = true
+					members = append(members, u)
+				}
 			}
-		}
-		for _, g := range m.groups {
-			if !seen[g] {
-				seen[g] = true
-				queue = append(queue, g)
+			for _, g := range m.groups {
+				if !seen[g] {
+					seen[g] = true
+					level = append(level, g)
+				}
 			}
 		}
 	}
@@ -331,10 +348,13 @@ func (r *reader) closure(ctx context.Context, id guid) ([]guid, error) {
 
 // members reads what is directly in the group.
 func (r *reader) members(ctx context.Context, id guid) (*membership, error) {
-	if m := r.read[id]; m != nil {
+	r.mu.Lock()
+	m := r.read[id]
+	r.mu.Unlock()
+	if m != nil {
 		return m, nil
 	}
-	m := &membership{}
+	m = &membership{}
 	l := r.membersOf(id.String())
 	_, err := each(ctx, r.Connector, l, func(p page[directoryObject]) error {
 		for _, o := range p.items {
@@ -353,6 +373,8 @@ func (r *reader) members(ctx context.Context, id guid) (*membership, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.read[id] = m
 	return m, nil
 }

@@ -55,10 +55,11 @@ func (c *Connector) servicePrincipals() *serviceprincipals.ServicePrincipalsRequ
 }
 
 // send sends one request through the SDK and returns its answer, which the caller releases. Where Graph rejects the token,
-// it is sent once more with a new one: tokens are revoked before their end.
+// it is sent once more with a new one: tokens are revoked before their end. An internal error is tried again, as the
+// transport does with other passing ones: a page of a delta query has no size that could be halved instead.
 func (c *Connector) send(ctx context.Context, call connectors.Call, make request) (*connectors.Answer, error) {
 	call.Take = true
-	for try := 0; ; try++ {
+	for renewed, failures := false, 0; ; {
 		info, err := make(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", call.Endpoint, err)
@@ -74,11 +75,20 @@ func (c *Connector) send(ctx context.Context, call connectors.Call, make request
 			return &call.Answer, nil
 		}
 		err = connectors.Cause(err)
-		used := info.Headers.Get("Authorization")
-		if try > 0 || !errors.Is(err, connectors.ErrUnauthorized) || len(used) == 0 { // none: the authority refused
+		used := info.Headers.Get("Authorization") // none where the authority refused
+		var refused *connectors.ResponseError
+		switch {
+		case errors.Is(err, connectors.ErrUnauthorized) && !renewed && len(used) > 0:
+			renewed = true
+			c.tokens.drop(strings.TrimPrefix(used[0], "Bearer "))
+		case errors.As(err, &refused) && refused.Status == http.StatusInternalServerError && len(used) > 0 && failures < c.tries500:
+			if sleep(ctx, c.backoff<<failures) != nil {
+				return nil, fmt.Errorf("%s: %w", call.Endpoint, context.Cause(ctx))
+			}
+			failures++
+		default:
 			return nil, err
 		}
-		c.tokens.drop(strings.TrimPrefix(used[0], "Bearer "))
 	}
 }
 
