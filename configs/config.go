@@ -18,6 +18,7 @@ type Config struct {
 	Roles        []string      `yaml:"roles"`        // beyond BuiltInRoles
 	RunLease     time.Duration `yaml:"run_lease"`    // how long the runs of a process that died keep its connectors
 	Connectors   []Connector   `yaml:"connectors"`
+	Protected    []string      `yaml:"protected_roles"` // TEAM:ROLE: see ProtectedRoles
 	RoleMapping  []Mapping     `yaml:"role_mapping"`
 	Webhooks     []Webhook     `yaml:"webhooks"`
 	Log          Log           `yaml:"log"`
@@ -110,6 +111,9 @@ type Connector struct {
 	Windows      []Window      `yaml:"windows"`
 	Mode         string        `yaml:"mode"`
 	Guard        Guard         `yaml:"guard"`
+
+	// Attributes says by path who has the say about an attribute of those who are held: AuthorityIDP or AuthorityLocal.
+	Attributes map[string]string `yaml:"attributes"`
 }
 
 // Window is a time in which scheduled runs may or may not begin.
@@ -207,6 +211,7 @@ func Default() *Config {
 			UnknownRoles:      UnknownRolesReject,
 		},
 		DefaultRole: "viewer",
+		Protected:   []string{"root:admin"},
 		RunLease:    30 * time.Second,
 		Log:         Log{Level: "info", Format: FormatAuto},
 	}

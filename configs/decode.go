@@ -172,6 +172,8 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value, depth int) {
 		return // a key without a value keeps the default
 	}
 	switch {
+	case v.Kind() == reflect.Map:
+		d.byPath(path, n, v, depth)
 	case v.Kind() == reflect.Pointer:
 		p := reflect.New(v.Type().Elem())
 		before := len(d.list)

@@ -40,6 +40,7 @@ func validate(c *Config, ps *problems) {
 	ch.scim(&c.SCIM)
 	roles := ch.roles(c)
 	ch.connectors(c.Connectors)
+	ch.protected(c.Protected, roles)
 	ch.mapping(c.RoleMapping, roles)
 	for i := range c.Webhooks {
 		ch.webhook(fmt.Sprintf("webhooks[%d]", i), &c.Webhooks[i])
@@ -177,6 +178,7 @@ func (ch checker) connectors(list []Connector) {
 		ch.cron(field+".full_schedule", c.FullSchedule)
 		ch.pace(field, c)
 		ch.oneOf(field+".mode", c.Mode, ModeEnforce, ModeReport)
+		ch.authorities(field+".attributes", c.Attributes)
 		ch.limit(field+".guard.users", c.Guard.Users)
 		ch.limit(field+".guard.groups", c.Guard.Groups)
 		ch.limit(field+".guard.members", c.Guard.Members)

@@ -97,7 +97,7 @@ func (a *App) build(ctx context.Context) error {
 	}
 	var err error
 	if a.Applier, err = lifecycle.New(lifecycle.Options{
-		Store: a.Store, Mapping: a.Mapping, SCIM: a.Config.SCIM.Enabled, Logger: a.Logger,
+		Store: a.Store, Mapping: a.Mapping, SCIM: a.Config.SCIM.Enabled, Logger: a.Logger, ProtectedRoles: protectedRoles(a.Config),
 	}); err != nil {
 		return err
 	}
@@ -157,6 +157,14 @@ func mapping(config *configs.Config) (*roles.Mapping, error) {
 	return roles.Compile(options)
 }
 
+func protectedRoles(config *configs.Config) []identity.TeamRole {
+	var protected []identity.TeamRole
+	for _, g := range config.ProtectedRoles() {
+		protected = append(protected, identity.TeamRole{Team: g.Team, Role: g.Role})
+	}
+	return protected
+}
+
 func source(c *configs.Connector, logger *slog.Logger) (reconcile.Source, error) {
 	construct, ok := constructors[c.Type]
 	if !ok {
@@ -168,7 +176,7 @@ func source(c *configs.Connector, logger *slog.Logger) (reconcile.Source, error)
 	}
 	limits := func(l configs.Limit) plan.Limits { return plan.Limits{Percent: l.Percent, Floor: l.Floor, Max: l.Max} }
 	return reconcile.Source{
-		Name: c.Name, Connector: connector, Enforce: c.Mode != configs.ModeReport,
+		Name: c.Name, Connector: connector, Enforce: c.Mode != configs.ModeReport, Local: c.LocalAttributes(),
 		Guard: plan.Guard{Users: limits(c.Guard.Users), Groups: limits(c.Guard.Groups), Members: limits(c.Guard.Members)},
 	}, nil
 }

@@ -46,7 +46,7 @@ scim/filter                       : scim/schema
 scim/patch                        : scim/schema scim/filter store/identity
 scim                              : scim/schema scim/filter scim/patch store/identity store reconcile/lifecycle
 
-configs                           :
+configs                           : store/identity
 
 cmd/idpsync                       : cmd/internal/cli
 cmd/fakeidp                       : connectors/okta/oktatest connectors/entra/entratest
