@@ -16,6 +16,10 @@ import (
 	"github.com/idpsync/idpsync/store/identity"
 )
 
+// mostHeld is the number of changed users of an organization, beyond whom the application's own list is read rather than
+// each of them by id.
+const mostHeld = 100
+
 // stamp is how filters write a time.
 const stamp = "2006-01-02T15:04:05.000Z"
 
@@ -50,6 +54,9 @@ type changes struct {
 
 	assigned map[string]bool // of groupsOfApp, once it is needed
 	asked    bool
+
+	held []identity.Record // see holdBack
+	many map[string]bool
 
 	stating sync.Mutex
 }
@@ -114,20 +121,67 @@ func (p *changes) changedUsers(ctx context.Context) error {
 		if err != nil {
 			return 0, p.refuse(l.endpoint, page.Answer, err)
 		}
-		if len(records) == 0 {
-			return items, nil
-		}
 		if p.appID != "" {
-			for i := range records {
-				records[i].UserName = ""
-			}
+			return items, p.holdBack(ctx, records)
 		}
-		return items, p.send(ctx, connectors.Page{Phase: connectors.PhaseUsers, Records: records, Unscoped: p.appID != "" || p.requireGroup})
+		return items, p.stateUsers(ctx, records)
 	})
+	if err == nil {
+		err = p.stateAssigned(ctx)
+	}
 	if err != nil {
 		return p.fail(ctx, connectors.PhaseUsers, err)
 	}
 	return nil
+}
+
+// stateUsers sends the records, if any.
+func (p *changes) stateUsers(ctx context.Context, records []identity.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	return p.send(ctx, connectors.Page{Phase: connectors.PhaseUsers, Records: records, Unscoped: p.appID != "" || p.requireGroup})
+}
+
+// holdBack keeps the records of an application's pull until it shows how many they are. Whoever of them is not known has
+// to be read by id, and most of a large organization has nothing to do with the application: of many, only the ids are
+// kept, for stateAssigned. Who is gone is assigned to nothing any more, and stated at once.
+func (p *changes) holdBack(ctx context.Context, records []identity.Record) error {
+	gone := records[:0:0]
+	for _, r := range records {
+		r.UserName = ""
+		if r.Status == identity.StatusGone {
+			gone = append(gone, r)
+			continue
+		}
+		p.held = append(p.held, r)
+	}
+	if len(p.held) > mostHeld || len(p.many) > 0 {
+		if p.many == nil {
+			p.many = map[string]bool{}
+		}
+		for _, r := range p.held {
+			p.many[r.SourceID] = true
+		}
+		p.held = nil
+	}
+	return p.stateUsers(ctx, gone)
+}
+
+// stateAssigned states what holdBack kept: a few as they are, of many those whom the application's own list has, with their
+// names there.
+func (p *changes) stateAssigned(ctx context.Context) error {
+	if len(p.many) == 0 {
+		return p.stateUsers(ctx, p.held)
+	}
+	l := list(endpointAppUsers, "/api/v1/apps/"+p.appID+"/users", p.pages.AppUsers, "expand", "user")
+	return p.proven(ctx, l, func(page page) (int, error) {
+		records, items, err := decodeUsers(page.Body, true, page.Began, func(id string) bool { return p.many[id] })
+		if err != nil {
+			return 0, p.refuse(l.endpoint, page.Answer, err)
+		}
+		return items, p.stateUsers(ctx, records)
+	})
 }
 
 // proven reads a listing to its end. A last page that is exactly full is read again in smaller ones, from where it began:

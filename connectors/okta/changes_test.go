@@ -645,3 +645,43 @@ func TestChangesStateNoOtherUserNameForAnApplication(t *testing.T) {
 		t.Errorf("Changes = %v, held is %q", err, h.people[other].UserName)
 	}
 }
+
+// TestManyChangesOfAnOrganizationAreFewOfAnApplication has everybody changed and few assigned: the application's list tells
+// who, instead of hundreds of reads by id.
+func TestManyChangesOfAnOrganizationAreFewOfAnApplication(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	tenant := &oktatest.Tenant{Seed: 4, Now: c.now}
+	tenant.Fill(300, 4, 300)
+	app, people := tenant.AddApp("idpsync"), tenant.Users()
+	g := tenant.Groups()[1]
+	tenant.AssignGroup(app, g.ID)
+	tenant.AssignUser(app, g.Members[0], "another-name")
+	c.advance(time.Hour)
+	o := offline(tenant)
+	o.AppID = app
+	h := hold(t, connect(t, o))
+	checkpoint := h.full(t.Context())
+	c.advance(time.Hour)
+	for _, u := range people {
+		tenant.UpdateUser(u.ID, map[string]any{"title": "Changed"})
+	}
+	tenant.SetStatus(g.Members[1], "DEPROVISIONED")
+	tenant.SetStatus(g.Members[2], "SUSPENDED")
+	tenant.ResetRequests()
+	if _, err := h.changes(t.Context(), checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	if got := tenant.Requests(""); got > 12 || h.read[g.Members[3]] > 0 {
+		t.Errorf("%d requests: %v", got, tenant.Counts())
+	}
+	if r := h.people[g.Members[0]]; r.UserName != "another-name" || !slices.Contains(h.removed, g.Members[1]) {
+		t.Errorf("user name %q, removed %v", r.UserName, h.removed)
+	}
+	h.want(t.Context())
+	tenant.Inject(oktatest.Fault{Kind: oktatest.Empty, Endpoint: oktatest.ListAppUsers, Times: -1})
+	var e *connectors.IncompleteError
+	if next, err := h.changes(t.Context(), checkpoint); !errors.As(err, &e) || e.Phase != connectors.PhaseUsers || next != "" {
+		t.Errorf("Changes without the application's list = %v, checkpoint %q", err, next)
+	}
+}

@@ -409,7 +409,9 @@ func (t *Tenant) AssignGroup(appID, groupID string) {
 // UnassignGroup takes a group's assignment to an application away.
 func (t *Tenant) UnassignGroup(appID, groupID string) {
 	defer t.lock()()
-	t.release(t.app(appID), t.group(groupID))
+	if a, g := t.app(appID), t.group(groupID); slices.Contains(a.groups, g) {
+		t.release(a, g)
+	}
 }
 
 // release takes the group from the application, and the people whom nothing else leads there.
