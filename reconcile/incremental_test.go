@@ -80,7 +80,7 @@ func TestIncremental_AppliesWhatChanged(t *testing.T) {
 		h.source.join("g1", "u3")
 		created := `applied user create dee@acme.test [userName: <nil> -> dee@acme.test, externalId: <nil> -> u4, ` +
 			`emails[type eq "work"].value: <nil> -> dee@acme.test, name.givenName: <nil> -> Given u4, name.familyName: <nil> -> Family, title: <nil> -> Engineer, active: <nil> -> true] ()`
-		h.changes(
+		run := h.changes(
 			identity.RunDone, nil,
 			"applied user update ana@acme.test [title: Engineer -> Director] ()",
 			"applied user deactivate ben@acme.test [active: true -> false] (stated inactive: inactive)",
@@ -91,6 +91,9 @@ func TestIncremental_AppliesWhatChanged(t *testing.T) {
 			"applied member add Renamed [members: <nil> -> dee@acme.test] ()",
 			"applied member remove Renamed [members: cleo@acme.test -> <nil>] ()",
 		)
+		if c := run.Counts; c.Users != 6 || c.Groups != 1 { // the source states everybody twice
+			t.Errorf("%d users and %d groups were read, want 6 and 1", c.Users, c.Groups)
+		}
 		h.changes(identity.RunDone, nil)
 		h.wantEmpty()
 	})
