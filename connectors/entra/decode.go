@@ -70,7 +70,12 @@ type group struct {
 	Removed *removed    `json:"@removed"`
 	Name    text        `json:"displayName"`
 	Members []reference `json:"members@delta"`
+
+	Visibility text `json:"visibility"`
 }
+
+// hidesMembers tells whether only who has the permission Member.Read.Hidden is told the members.
+func (g *group) hidesMembers() bool { return strings.EqualFold(g.Visibility.value, "HiddenMembership") }
 
 // directoryObject is what is read of a member of a group, or of a group that somebody is a member of.
 type directoryObject struct {

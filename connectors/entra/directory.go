@@ -39,6 +39,7 @@ type node struct {
 	name     string
 	gone     bool
 	inScope  bool
+	hidden   bool // its members may be kept from us
 	users    []uint32
 	children []uint32
 }
@@ -100,6 +101,7 @@ func (d *directory) addGroup(g *group) error {
 	if g.Name.value != "" {
 		n.name = g.Name.value
 	}
+	n.hidden = n.hidden || g.hidesMembers()
 	for i := range g.Members {
 		m := &g.Members[i]
 		id, ok := parseGUID(m.ID)
@@ -192,6 +194,24 @@ func (d *directory) markMembers() {
 			w.visit(int32(place), func(number uint32) { d.marks[number] |= inGroup })
 		}
 	}
+}
+
+// withheld returns the groups, in scope or below one that is, of which no members were told and that may have some.
+func (d *directory) withheld() []guid {
+	var ids []guid
+	w := d.walker()
+	w.walk++
+	for place := range d.groups {
+		if d.groups[place].inScope {
+			w.visit(int32(place), func(uint32) {})
+		}
+	}
+	for place := range d.groups {
+		if n := &d.groups[place]; n.hidden && !n.gone && w.nodes[place] == w.walk && len(n.users)+len(n.children) == 0 {
+			ids = append(ids, d.ids[n.number])
+		}
+	}
+	return ids
 }
 
 // markAssigned marks who is assigned to the application, by themselves or as a direct member of an assigned group.

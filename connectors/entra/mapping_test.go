@@ -3,6 +3,7 @@ package entra_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,6 +220,34 @@ func TestLimitedInformation(t *testing.T) {
 		s := collect(connect(t, serve(t, tenant)).Full(t.Context(), ""))
 		if s.Err == nil || s.Complete[connectors.PhaseGroups] || s.Complete[connectors.PhaseMembers] || !s.Complete[connectors.PhaseUsers] {
 			t.Errorf("Full = %v, complete %v", s.Err, s.Complete)
+		}
+	})
+	t.Run("groups that hide their members", func(t *testing.T) {
+		t.Parallel()
+		tenant := &entratest.Tenant{Permissions: []string{entratest.UserReadAll, entratest.GroupReadAll}}
+		tenant.Fill(3, 1, 3)
+		hidden := tenant.AddGroup("hidden", map[string]any{"visibility": "HiddenMembership"})
+		tenant.AddMember(hidden, tenant.Users()[0].ID)
+		o := serve(t, tenant)
+		s := collect(connect(t, o).Full(t.Context(), ""))
+		if !errors.Is(s.Err, connectors.ErrForbidden) || !strings.Contains(s.Err.Error(), "Member.Read.Hidden") || s.Last[hidden] || s.Complete[connectors.PhaseMembers] || !s.Complete[connectors.PhaseUsers] {
+			t.Errorf("Full = %v, complete %v", s.Err, s.Complete)
+		}
+		if s := collect(connect(t, o).Group(t.Context(), hidden)); s.Err == nil || s.Last[hidden] {
+			t.Errorf("Group = %v", s.Err)
+		}
+		o.RequireGroup = new(true)
+		if s := collect(connect(t, o).Full(t.Context(), "")); s.Complete[connectors.PhaseUsers] || s.Complete[connectors.PhaseMembers] {
+			t.Errorf("Full where members decide = %v, complete %v", s.Err, s.Complete)
+		}
+		o.GroupsExclude = []string{"hidden"}
+		if s := collect(connect(t, o).Full(t.Context(), "")); s.Err != nil || len(s.Complete) != 3 {
+			t.Errorf("Full without it = %v, complete %v", s.Err, s.Complete)
+		}
+		tenant.SetPermissions(entratest.UserReadAll, entratest.GroupReadAll, entratest.MemberReadHidden)
+		o.GroupsExclude = nil
+		if s := collect(connect(t, o).Full(t.Context(), "")); s.Err != nil || len(s.Members[hidden]) != 1 {
+			t.Errorf("Full with the permission = %v, members %v", s.Err, s.Members[hidden])
 		}
 	})
 	t.Run("members of whom only id and type are told", func(t *testing.T) {

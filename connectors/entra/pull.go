@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -191,12 +192,15 @@ func (p *full) pull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.finish(ctx, p.nextCheckpoint())
+	return p.finish(ctx, p.nextCheckpoint(ctx))
 }
 
 // nextCheckpoint returns where Changes goes on. There is none after somebody was stated and then said to be removed: the
 // delta will not tell it again, so the next pull is a full one.
-func (p *full) nextCheckpoint() string {
+func (p *full) nextCheckpoint(ctx context.Context) string {
+	if p.late {
+		p.logger.InfoContext(ctx, "no checkpoint: somebody was removed while the users were listed")
+	}
 	if p.late || p.start.IsZero() || p.links.users == "" || p.links.groups == "" {
 		return ""
 	}
@@ -245,8 +249,35 @@ func (p *full) readGroups(ctx context.Context) error {
 	if p.assignments != nil {
 		p.markAssigned(p.assignments)
 	}
+	withheld := p.withheld()
 	p.directory.mu.Unlock()
+	if err := p.askForHidden(ctx, withheld); err != nil {
+		if err := p.fail(ctx, err, connectors.PhaseMembers); err != nil {
+			return err
+		}
+	}
 	return p.sendGroups(ctx)
+}
+
+// readHidden is the permission without which groups that hide their members seem to have none.
+const readHidden = "Member.Read.Hidden"
+
+// askForHidden tries whether the groups that hide their members have none, or whether they are kept from us.
+func (p *full) askForHidden(ctx context.Context, ids []guid) error {
+	roles := p.tokens.roles()
+	if slices.Contains(roles, readHidden) {
+		return nil
+	}
+	for _, id := range ids {
+		m, err := p.newReader().members(ctx, id)
+		if err == nil && (roles != nil || len(m.users)+len(m.groups) > 0) {
+			err = fmt.Errorf("%w: its members are hidden", connectors.ErrForbidden)
+		}
+		if err != nil {
+			return fmt.Errorf("members of group %s: %w; grant the permission %s, or leave the group out by name", id, err, readHidden)
+		}
+	}
+	return nil
 }
 
 // settleGroups proves that the list of groups was whole: every group has a name, and every group that is in another one
@@ -460,9 +491,9 @@ func (p *full) lookForMissing(ctx context.Context) error {
 // listed to its end.
 func (p *full) sendMembers(ctx context.Context) error {
 	var err error
-	switch users, groups := p.failed[connectors.PhaseUsers], p.failed[connectors.PhaseGroups]; {
-	case groups != nil && p.groupsFirst():
-		err = p.fail(ctx, fmt.Errorf("users in scope are told by their groups: %w", groups), connectors.PhaseUsers)
+	switch users, members := p.failed[connectors.PhaseUsers], p.failed[connectors.PhaseMembers]; {
+	case members != nil && p.groupsFirst():
+		err = p.fail(ctx, fmt.Errorf("users in scope are told by their groups: %w", members), connectors.PhaseUsers)
 	case users != nil:
 		err = p.fail(ctx, fmt.Errorf("members are told among the users: %w", users), connectors.PhaseMembers)
 	}

@@ -132,7 +132,7 @@ func (c *Connector) usersDelta() listing {
 
 func (c *Connector) groupsDelta() listing {
 	config := &groups.DeltaRequestBuilderGetRequestConfiguration{
-		QueryParameters: &groups.DeltaRequestBuilderGetQueryParameters{Select: []string{"id", "displayName", "members"}},
+		QueryParameters: &groups.DeltaRequestBuilderGetQueryParameters{Select: []string{"id", "displayName", "visibility", "members"}},
 	}
 	return listing{
 		endpoint: endpointGroupsDelta, delta: true,
