@@ -97,13 +97,14 @@ func translate(err error) error {
 	return err
 }
 
-// Failed tells whether err is the database's: it said so itself, or was not reached. Of a connection that broke off
-// without a word it does not know.
+// Failed tells whether err is the database's: it said so itself, was not reached, or the connection to it broke off.
 func Failed(err error) bool {
 	var pg *pgconn.PgError
 	var refused *pgconn.ConnectError
+	var broken interface{ SafeToRetry() bool } // what else pgconn reports, of types that it does not export
 	var lite *sqlite.Error
-	return errors.As(err, &pg) || errors.As(err, &refused) || errors.As(err, &lite) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+	return errors.As(err, &pg) || errors.As(err, &refused) || errors.As(err, &broken) || errors.As(err, &lite) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
 }
 
 // isForeignKey tells whether err is the violation of a foreign key.

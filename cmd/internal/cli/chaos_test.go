@@ -56,6 +56,7 @@ type estate struct {
 	serial int
 	loyal  map[string]bool    // who was active at the tenant at all times
 	stays  map[[2]string]bool // group and user: memberships that the tenant had at all times
+	broken map[[2]string]bool // memberships that it had, or that were held, with a gap: a run may have seen that
 	damage []damage
 	done   map[string]int // what was done to the tenant and the database, for the report
 }
@@ -95,7 +96,7 @@ const (
 func newEstate(t *testing.T, dsn string, users, groups int, more string) *estate {
 	t.Helper()
 	e := &estate{
-		house: newHouse(t, dsn), t: t, seed: max(1, number(t, chaosSeed)), loyal: map[string]bool{}, stays: map[[2]string]bool{}, done: map[string]int{},
+		house: newHouse(t, dsn), t: t, seed: max(1, number(t, chaosSeed)), loyal: map[string]bool{}, stays: map[[2]string]bool{}, broken: map[[2]string]bool{}, done: map[string]int{},
 	}
 	e.random = rand.New(rand.NewPCG(uint64(e.seed), uint64(len(t.Name()))))
 	e.tenant.Fill(users, groups, 3*users)
@@ -145,7 +146,7 @@ func (e *estate) leaves(id string) {
 	delete(e.loyal, id)
 	for pair := range e.stays {
 		if pair[1] == id {
-			delete(e.stays, pair)
+			e.parts(pair)
 		}
 	}
 }
@@ -176,7 +177,7 @@ func (e *estate) live() {
 	case n < 19 && len(group.Members) > 0:
 		what = "member removed"
 		gone := e.one(group.Members)
-		delete(e.stays, [2]string{group.ID, gone})
+		e.parts([2]string{group.ID, gone})
 		e.tenant.RemoveMember(group.ID, gone)
 	case n < 20 && len(active) > 50:
 		what = "suspended"
@@ -202,7 +203,7 @@ func (e *estate) live() {
 		if len(groups) > 10 {
 			for pair := range e.stays {
 				if pair[0] == group.ID {
-					delete(e.stays, pair)
+					e.parts(pair)
 				}
 			}
 			e.tenant.DeleteGroup(group.ID)
@@ -218,7 +219,14 @@ func (e *estate) live() {
 
 func (e *estate) join(group, user string) {
 	e.tenant.AddMember(group, user)
-	e.stays[[2]string{group, user}] = true
+	if pair := [2]string{group, user}; !e.broken[pair] {
+		e.stays[pair] = true
+	}
+}
+
+func (e *estate) parts(pair [2]string) {
+	delete(e.stays, pair)
+	e.broken[pair] = true
 }
 
 // harm changes the database behind the program's back. No run may be going.
@@ -247,6 +255,7 @@ func (e *estate) harm() {
 	case 3:
 		what = "local: member added"
 		d.object, d.id, d.user, d.to = "member", group, somebody[0], true
+		e.broken[[2]string{e.sourceID("groups", group), e.sourceID("users", somebody[0])}] = true
 		e.exec("INSERT INTO group_members (group_id, user_id, key_hi, key_lo) SELECT '" + d.id + "', id, key_hi, key_lo FROM users WHERE id = '" + d.user + "' ON CONFLICT DO NOTHING")
 	case 4:
 		what = "local: group renamed"
@@ -260,6 +269,10 @@ func (e *estate) harm() {
 		e.damage = append(e.damage, d)
 	}
 	e.done[what]++
+}
+
+func (e *estate) sourceID(table, id string) string {
+	return e.rows("SELECT source_id FROM " + table + " WHERE id = '" + id + "'")[0][0]
 }
 
 func (e *estate) exec(statement string) {

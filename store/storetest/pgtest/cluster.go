@@ -143,6 +143,26 @@ func start(bin, dir string, owner *owner) (*Cluster, error) {
 // DSN returns the DSN of the cluster's own database, from which others are created.
 func (c *Cluster) DSN() string { return c.dsn }
 
+// Crash kills one of the server's processes: the server throws everybody out, recovers, and takes connections again.
+func (c *Cluster) Crash() error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := connect(ctx, c.dsn)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	var pid int
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		return err
+	}
+	backend, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return backend.Kill()
+}
+
 // Stop ends the server and removes its files. It may be called more than once.
 func (c *Cluster) Stop() error {
 	_ = c.life.Close() // a second close reports an error of no interest
