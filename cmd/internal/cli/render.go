@@ -196,6 +196,9 @@ func printRun(w io.Writer, p palette, run *identity.Run) {
 	if run.Error == "" {
 		fmt.Fprintln(w, summary(p, run))
 	}
+	if !run.DryRun && run.Counts.Conflicts() > 0 {
+		fmt.Fprintf(w, "  to decide about conflicts: idpsync conflicts list --connector %s\n", run.Connector)
+	}
 }
 
 // changeJSON is a change as `--output json` prints it.

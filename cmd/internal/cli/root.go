@@ -94,7 +94,7 @@ func (e *env) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
-		e.serveCommand(), e.resyncCommand(), e.planCommand(), e.runsCommand(), e.accessCommand(), e.usersCommand(),
+		e.serveCommand(), e.resyncCommand(), e.planCommand(), e.runsCommand(), e.conflictsCommand(), e.accessCommand(), e.usersCommand(),
 		e.groupsCommand(), e.teamsCommand(), e.adminCommand(), e.keysCommand(), e.scimCommand(), e.checkCommand(),
 		e.migrateCommand(), e.versionCommand(), e.demoCommand(),
 	)
