@@ -30,7 +30,8 @@ const stamp = "2006-01-02T15:04:05.000Z"
 // A user object does not tell whether its user is in scope, so where AppID or RequireGroup narrows the scope the users are
 // Unscoped; nor does it tell the user's name at the application, so with AppID they are stated without one. Whoever was
 // assigned, unassigned or renamed there is Doubtful, as is whoever was deleted. Without AppID a member of a group in scope
-// is in scope, and is stated whole with the membership.
+// is in scope, and is stated whole with the membership. Where many people of the organization changed, the application's own
+// list is read for those of them who are assigned.
 //
 // No phase is ever Complete: what is not stated did not change. Where all was read the last page carries the next
 // checkpoint; a listing that was not, is an *connectors.IncompleteError, and there is no checkpoint.

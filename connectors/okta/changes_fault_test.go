@@ -86,6 +86,9 @@ func TestFaultsOfChanges(t *testing.T) {
 							t.Errorf("%s was removed, and is there", id)
 						}
 					}
+					if err == nil {
+						return
+					}
 					if _, err := h.changes(t.Context(), checkpoint); err != nil {
 						t.Fatalf("Changes again = %v", err)
 					}

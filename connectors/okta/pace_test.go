@@ -55,11 +55,11 @@ func TestAPullKeepsToItsShareOfTheBuckets(t *testing.T) {
 		most   time.Duration
 	}{
 		{people: 20_000, limits: oktatest.Buckets, most: time.Minute},
-		{people: 2000, limits: oktatest.Buckets, others: 0.5, most: time.Minute},                               // the two have enough of it
-		{people: 2000, limits: tenth, least: 7 * time.Minute, most: 8 * time.Minute},                           // 300 groups, 40 a minute
-		{people: 2000, limits: tenth, others: 0.5, least: 11 * time.Minute, most: 18 * time.Minute},            // and about 20 a minute
-		{people: 2000, limits: tenth, app: true, least: 15 * time.Minute, most: 18 * time.Minute},              // then 40 pages of the application's, 4 a minute
-		{people: 2000, limits: tenth, app: true, others: 0.5, least: 25 * time.Minute, most: 45 * time.Minute}, // and about 2 a minute
+		{people: 1000, limits: oktatest.Buckets, others: 0.5, most: time.Minute},                               // the two have enough of it
+		{people: 1000, limits: tenth, least: 7 * time.Minute, most: 8 * time.Minute},                           // 300 groups, 40 a minute
+		{people: 1000, limits: tenth, others: 0.5, least: 11 * time.Minute, most: 18 * time.Minute},            // and about 20 a minute
+		{people: 1000, limits: tenth, app: true, least: 15 * time.Minute, most: 18 * time.Minute},              // then 40 pages of the application's, 4 a minute
+		{people: 1000, limits: tenth, app: true, others: 0.5, least: 25 * time.Minute, most: 45 * time.Minute}, // and about 2 a minute
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprintf("group %d/application %t/others %g", c.limits["group"], c.app, c.others), func(t *testing.T) {
