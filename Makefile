@@ -27,11 +27,11 @@ demo: build ## the same, and end
 	bin/idpsync demo --once
 
 .PHONY: test
-test: postgres ## run all tests, on SQLite and on a real PostgreSQL
+test: postgres pgbouncer ## run all tests, on SQLite and on a real PostgreSQL
 	$(WITH_POSTGRES) -- go test -timeout 15m $(PKGS)
 
 .PHONY: test-race
-test-race: postgres ## run all tests with the race detector
+test-race: postgres pgbouncer ## run all tests with the race detector
 	@command -v gcc >/dev/null || command -v clang >/dev/null || .ci/install gcc libc6-dev
 	CGO_ENABLED=1 $(WITH_POSTGRES) -- go test -race -timeout 15m $(PKGS)
 
@@ -69,10 +69,30 @@ bench: postgres ## measure, and print the figures only
 golden: postgres ## write the golden files anew; read the difference before you commit it
 	$(WITH_POSTGRES) -- go test -count=1 $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u) -update
 
+# Kills and other faults by the hundred. EPISODES=300 SEED=7 make chaos repeats what a report names.
+EPISODES ?= 100
+SEED ?= 1
+.PHONY: chaos
+chaos: postgres pgbouncer ## kill, pause and starve the program EPISODES times (default 100), drawn from SEED
+	IDPSYNC_CHAOS_EPISODES=$(EPISODES) IDPSYNC_CHAOS_SEED=$(SEED) $(WITH_POSTGRES) -- go test -count=1 -v -timeout 120m -run 'TestChaos' ./cmd/internal/cli | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+
+# Whoever makes databases, or looks at sessions, cannot do so through a pooler.
+.PHONY: pooled
+pooled: postgres pgbouncer ## run the tests of store and reconcile through PgBouncer in transaction mode
+	IDPSYNC_TEST_POOLED=1 $(WITH_POSTGRES) -- go test -count=1 -timeout 30m ./store ./reconcile/...
+
+.PHONY: protections
+protections: postgres ## take each protection away, and see that a test notices
+	$(WITH_POSTGRES) -- go run ./.ci/protections
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	rm -rf bin coverage* *.db *.db-*
 	find . -name '*.test' -type f -delete
+
+.PHONY: pgbouncer
+pgbouncer:
+	@$(WITH_POSTGRES) -check-pooler 2>/dev/null || .ci/install pgbouncer
 
 # Sees that there is a PostgreSQL to test with, and installs one where there is none.
 .PHONY: postgres

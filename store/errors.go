@@ -23,6 +23,10 @@ var (
 	ErrLeaseLost = errors.New("the lease was lost")
 	// ErrBusy: somebody else holds the lease.
 	ErrBusy = errors.New("busy")
+	// ErrPooled: PostgreSQL is reached through a pooler, and the URL does not say what that keeps.
+	ErrPooled = errors.New("a pooler stands between idpsync and PostgreSQL: add default_query_exec_mode=exec to the database URL, because in transaction mode it keeps no prepared statements (in session mode: default_query_exec_mode=cache_statement)")
+	// ErrMigratePooled: a migration takes a lock of the session.
+	ErrMigratePooled = errors.New("a migration cannot go through a pooler in transaction mode, which does not keep its lock: run `idpsync migrate` with the database URL of PostgreSQL itself")
 	// ErrText: a text to write holds a NUL or is not UTF-8, which PostgreSQL does not keep; SQLite is held to the same.
 	ErrText = errors.New("a text holds a NUL or is not UTF-8")
 )

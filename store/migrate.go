@@ -25,6 +25,9 @@ func (s *Store) Migrate(ctx context.Context) (int64, error) {
 	if err := s.checkServer(ctx); err != nil {
 		return 0, err
 	}
+	if s.pooled.Load() {
+		return 0, ErrMigratePooled
+	}
 	if _, err := provider.Up(ctx); err != nil {
 		return 0, fmt.Errorf("migrate the database: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,8 @@ type Store struct {
 	sql   *sql.DB
 	watch func(statement string, args []any) // nil for nobody; of what goes past gorm
 	turn  chan struct{}                      // SQLite: held by the one writer
+
+	pooled atomic.Bool // a pooler in transaction mode stands in between
 }
 
 // Tx is a transaction. It is used by one goroutine, inside the function given to Store.InTx.
@@ -98,7 +101,21 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 		if pg.RuntimeParams["application_name"] == "" {
 			pg.RuntimeParams["application_name"] = "idpsync"
 		}
-		s.sql = stdlib.OpenDB(*pg, stdlib.OptionAfterConnect(withoutJIT))
+		stated := strings.Contains(dsn, execMode+"=")
+		keeps := pg.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+		s.sql = stdlib.OpenDB(*pg, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			pooled, err := behindPooler(ctx, conn)
+			switch {
+			case err != nil:
+				return err
+			case pooled && !stated:
+				return ErrPooled
+			case pooled && !keeps:
+				s.pooled.Store(true)
+				return nil // a setting would stay in a session that is not ours
+			}
+			return withoutJIT(ctx, conn)
+		}))
 		s.sql.SetMaxOpenConns(20)
 		s.sql.SetMaxIdleConns(10)
 		s.sql.SetConnMaxIdleTime(5 * time.Minute)
@@ -116,6 +133,19 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 
 // maxPrepared bounds the statements that SQLite keeps prepared: clients' filters make ever new ones.
 const maxPrepared = 500
+
+// execMode is the parameter of a PostgreSQL URL that says whether statements are prepared, and kept in the session.
+const execMode = "default_query_exec_mode"
+
+// behindPooler tells whether somebody stands between this connection and the server: the process that the server says it
+// is, is not the one that was introduced.
+func behindPooler(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	var pid uint32
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
+		return false, fmt.Errorf("ask the server who it is: %w", err)
+	}
+	return pid != conn.PgConn().PID(), nil
+}
 
 // withoutJIT keeps PostgreSQL from compiling expressions of a filter, which takes many times what it saves. It is no
 // parameter of the connection, which poolers in between may not know.

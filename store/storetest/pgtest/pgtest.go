@@ -79,11 +79,33 @@ func clone(t testing.TB, adminDSN, from string) string {
 		}
 	})
 	dsn, err := withDatabase(adminDSN, name)
+	if err == nil && os.Getenv(PooledEnv) != "" {
+		var through string
+		if through, err = pooler(); err == nil {
+			dsn, err = withDatabase(through, name)
+		}
+	}
 	if err != nil {
 		t.Fatalf("read %s: %v", Env, err)
 	}
 	return dsn
 }
+
+// PooledEnv names the environment variable that has tests reach their databases through PgBouncer in transaction mode.
+const PooledEnv = "IDPSYNC_TEST_POOLED"
+
+// pooler returns the DSN of this process's pooler, starting it at the first call.
+var pooler = sync.OnceValues(func() (string, error) {
+	dsn, err := server()
+	if err != nil {
+		return "", err
+	}
+	p, err := StartPooler(dsn)
+	if err != nil {
+		return "", err
+	}
+	return p.DSN(), nil // it ends when this process does
+})
 
 // made remembers the templates that this process has seen, so that each is looked up once.
 var made struct {

@@ -4,7 +4,7 @@
 //	go run ./store/storetest/pgtest/run -- go test ./...
 //
 // Where IDPSYNC_TEST_POSTGRES is set already, the command runs with that server. With -check it only tells whether there
-// is a PostgreSQL to use, and what to install otherwise.
+// is a PostgreSQL to use, and what to install otherwise; with -check-pooler, whether there is a PgBouncer.
 package main
 
 import (
@@ -36,6 +36,12 @@ func run(args []string) (status int, err error) {
 	}
 	if args[0] == "-check" {
 		if err := pgtest.Installed(); err != nil {
+			return 1, err
+		}
+		return 0, nil
+	}
+	if args[0] == "-check-pooler" {
+		if err := pgtest.PoolerInstalled(); err != nil {
 			return 1, err
 		}
 		return 0, nil
