@@ -189,7 +189,7 @@ func (p *delta) changedUsers(ctx context.Context, first *firstPages) error {
 // those of whom less is stated, which lets nobody in; and those to be read by id. Someone who comes twice is kept in order.
 func (p *delta) takeChanges(page page[user]) (known, part []identity.Record, doubtful []string, err error) {
 	m := mapper{readAt: page.began}
-	doubt := map[guid]bool{}
+	doubt, parted := map[guid]bool{}, map[guid]bool{}
 	for i := range page.items {
 		u := &page.items[i]
 		if err := u.identify(); err != nil {
@@ -203,7 +203,8 @@ func (p *delta) takeChanges(page page[user]) (known, part []identity.Record, dou
 		switch {
 		case !certain || u.UserPrincipalName.known && u.UserPrincipalName.value == "":
 			doubt[u.key] = true
-		case r.UserName == "" || r.Status == "" || !p.guests && !u.UserType.known:
+		case r.UserName == "" || r.Status == "" || !p.guests && !u.UserType.known || parted[u.key]:
+			parted[u.key] = true // what comes later goes behind it
 			part = append(part, r)
 		default:
 			known = append(known, r)

@@ -3,6 +3,7 @@ package entra_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -320,6 +321,47 @@ func TestChangesThatTellLittle(t *testing.T) {
 				if v, told := got[path]; !told || v != value {
 					t.Errorf("%s = %v, %t, want %v", path, v, told, value)
 				}
+			}
+		})
+	}
+}
+
+// Two words on one person on one page are stated in their order, whatever each of them tells.
+func TestChangesOfOnePersonKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	whole := object{"userPrincipalName": "x@acme.test", "accountEnabled": true, "userType": "Member", "jobTitle": "whole"}
+	part := object{"jobTitle": "part"}
+	for name, order := range map[string][]object{"whole first": {whole, part}, "part first": {part, whole}, "between": {part, whole, part}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tenant := &entratest.Tenant{Seed: 2}
+			tenant.Fill(3, 1, 3)
+			u, later := tenant.Users()[0], false
+			c := connect(t, twisted(t, tenant, func(path string, objects []object) []object {
+				if !later || !strings.HasSuffix(path, "/users/delta") {
+					return objects
+				}
+				var told []object
+				for _, o := range order {
+					o = maps.Clone(o)
+					o["id"] = u.ID
+					told = append(told, o)
+				}
+				return told
+			}))
+			full := collect(c.Full(t.Context(), ""))
+			later = true
+			var got []any
+			for _, r := range collect(c.Changes(t.Context(), full.Checkpoint)).All[u.ID] {
+				v, _ := value(r, "title")
+				got = append(got, v)
+			}
+			var want []any
+			for _, o := range order {
+				want = append(want, o["jobTitle"])
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("stated %v, want %v", got, want)
 			}
 		})
 	}
