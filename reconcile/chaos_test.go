@@ -254,14 +254,14 @@ func TestProperty_PushesPullsCrashesAndFaults(t *testing.T) {
 				t.Parallel()
 				used, fresh := on.open(t), on.open(t)
 				total := map[string]int{}
-				for seed := shard * *chaosSeeds; seed < (shard+1)**chaosSeeds && !t.Failed(); seed++ {
+				for seed := shard * *chaosSeeds; seed < shard**chaosSeeds+seeds(*chaosSeeds) && !t.Failed(); seed++ {
 					for what, n := range check(t, seed, used, fresh) {
 						total[what] += n
 					}
 					wipe(t, used)
 					wipe(t, fresh)
 				}
-				t.Logf("%d seeds: %v", *chaosSeeds, total)
+				t.Logf("%d seeds: %v", seeds(*chaosSeeds), total)
 			})
 		}
 	}

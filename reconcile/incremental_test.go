@@ -441,7 +441,7 @@ func TestProperty_ChangesAndFullEndInTheSameState(t *testing.T) {
 			t.Run(fmt.Sprint(name, shard), func(t *testing.T) {
 				t.Parallel()
 				whole, parts := on.open(t), on.open(t)
-				for seed := shard * on.perShard; seed < (shard+1)*on.perShard; seed++ {
+				for seed := shard * on.perShard; seed < shard*on.perShard+seeds(on.perShard); seed++ {
 					check(t, seed, whole, parts)
 					wipe(t, whole)
 					wipe(t, parts)

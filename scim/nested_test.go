@@ -259,6 +259,9 @@ func TestRule26_PutWhatWasRead(t *testing.T) {
 
 // Twenty thousand ids fill a body of 1 MiB: the largest group that one PUT can state.
 func TestRule26_PutTwentyThousand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is about size")
+	}
 	each(t, func(t *testing.T, e *endpoint) {
 		const n = 20_000
 		ids, users := make([]string, n), make([]identity.User, n)

@@ -193,6 +193,9 @@ func TestRule10_StatementsOfAList(t *testing.T) {
 
 // A page of groups that have more members than are held in memory at once is written as it is read.
 func TestRule10_ManyMembersInAPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is about size")
+	}
 	each(t, func(t *testing.T, e *endpoint) {
 		const large = 50_000
 		ids := make([]string, 0, large)
