@@ -28,12 +28,12 @@ demo: build ## the same, and end
 
 .PHONY: test
 test: postgres pgbouncer ## run all tests, on SQLite and on a real PostgreSQL
-	$(WITH_POSTGRES) -- go test -timeout 15m $(PKGS)
+	$(WITH_POSTGRES) -- go test -timeout 25m $(PKGS)
 
 .PHONY: test-race
-test-race: postgres pgbouncer ## run all tests with the race detector
+test-race: postgres pgbouncer ## run all tests with the race detector, properties on fewer cases
 	@command -v gcc >/dev/null || command -v clang >/dev/null || .ci/install gcc libc6-dev
-	CGO_ENABLED=1 $(WITH_POSTGRES) -- go test -race -timeout 15m $(PKGS)
+	CGO_ENABLED=1 $(WITH_POSTGRES) -- go test -race -short -timeout 25m $(PKGS)
 
 .PHONY: lint
 lint: ## go vet, staticcheck and gofumpt
