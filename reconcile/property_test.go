@@ -288,7 +288,7 @@ func seeds(n uint64) uint64 {
 func wipe(t *testing.T, s *store.Store) {
 	t.Helper()
 	for _, table := range []string{
-		"outbox", "audit_events", "run_members", "run_changes", "runs", "leases", "connector_states", "api_keys",
+		"outbox", "audit_events", "run_members", "run_changes", "runs", "conflicts", "leases", "connector_states", "api_keys",
 		"credentials", "grants", "group_grants", "group_members", "teams", "groups", "users",
 	} {
 		statement := "DELETE FROM " + table

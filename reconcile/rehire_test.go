@@ -24,7 +24,11 @@ func ways(t *testing.T, f func(t *testing.T, h *house), rules ...roles.Rule) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			storetest.Each(t, func(t *testing.T, s *store.Store) {
+			on := storetest.Each
+			if name == "whole" { // differs from the others in what the source says, not in what the database does
+				on = func(t *testing.T, f func(*testing.T, *store.Store)) { f(t, storetest.SQLite(t)) }
+			}
+			on(t, func(t *testing.T, s *store.Store) {
 				h := open(t, s, rules...)
 				h.small()
 				style(h.source)
