@@ -54,7 +54,7 @@ func TestChaos_PooledPaused(t *testing.T) {
 	e := pooled(t, 40, 4, "run_lease: "+lease.String())
 	all := e.replicas("one", "two")
 	await(t, "a run", func() bool { return e.count("status = 'done'") > 0 })
-	e.tenant.Inject(oktatest.Fault{Kind: oktatest.Slow, Endpoint: oktatest.ListLogs, Times: 1, Delay: 3 * time.Second})
+	e.tenant.Inject(oktatest.Fault{Kind: oktatest.Slow, Endpoint: oktatest.ListLogs, Times: 1, Delay: lease + time.Second})
 	told := e.asleep(all, e.runner, func() {})
 	all.end()
 	e.repair("resync", "--full")

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second // for what has to happen
+	patience = 60 * time.Second // for what has to happen
 	soon     = 5 * time.Second  // for an end that is asked for
 )
 

@@ -1,0 +1,203 @@
+// Command protections takes the program's protections away, one at a time, in a copy of the module, and sees that a test
+// notices each: a protection that no test misses may be lost by accident. It fails where a test passes all the same, and
+// where the text to change is not found any more.
+//
+//	make protections
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// protection is something that keeps harm away, how to take it out, and which test must miss it.
+type protection struct {
+	name     string
+	file     string
+	old, new string // every occurrence of old is replaced
+	pkg      string
+	test     string // a regular expression
+}
+
+var protections = []protection{
+	{
+		"a listing that is not proven complete removes nobody",
+		"reconcile/work.go", "w.complete[part.Phase] = false", "w.complete[part.Phase] = true",
+		"./reconcile", "TestRun_IncompletePhasesRemoveNothing",
+	},
+	{
+		"whoever seems absent is read by id first",
+		"reconcile/apply.go", "if found.keep {", "if found.keep = false; found.keep {",
+		"./reconcile", "TestRun_AbsenceIsVerifiedById|TestRun_AbsentGroupsAreVerifiedById",
+	},
+	{
+		"the guard holds removals that are too many",
+		"reconcile/apply.go", "if !verdict.Held() {", "if verdict = nil; !verdict.Held() {",
+		"./reconcile", "TestRun_GuardHoldsRemovalsAndLetsTheRestGoOn|TestRun_EmptySourceIsHeld",
+	},
+	{
+		"a transaction of a run that lost its lease writes nothing",
+		"store/lease.go", "if len(rows) == 0 {\n\t\treturn ErrLeaseLost", "if len(rows) == 0 {\n\t\treturn nil",
+		"./reconcile/lifecycle", "TestApply_LeaseLostStopsEverything",
+	},
+	{
+		"a lease is not taken while somebody holds it",
+		"store/lease.go", "\"WHERE leases.expires_at < ? RETURNING epoch\"", "\"WHERE leases.expires_at < ? OR TRUE RETURNING epoch\"",
+		"./reconcile", "TestRun_OneAtATime",
+	},
+	{
+		"a process that is paused in a transaction does not keep the lease for ever",
+		"store/lease.go", "if tx.d.postgres() && l.TTL > 0 {", "if false {",
+		"./cmd/internal/cli", "TestChaos_Paused$",
+	},
+	{
+		"what was pushed after the read began is not undone",
+		"reconcile/lifecycle/pull.go", "case !lastPush.IsZero() && !c.ReadAt.After(lastPush):", "case false:",
+		"./reconcile/...", "TestApply_OvertakenChangesAreSkipped|PushDuringPullIsNotUndone",
+	},
+	{
+		"a row that changed since it was planned with is left alone",
+		"reconcile/lifecycle/pull.go", "case version != c.Version:", "case false:",
+		"./reconcile/lifecycle", "TestApply_OvertakenChangesAreSkipped",
+	},
+	{
+		"Retry-After is waited out",
+		"connectors/transport.go", "value := h.Get(\"Retry-After\")", "value := h.Get(\"X-No-Such-Header\")",
+		"./connectors/...", "Retry|429|Throttl|TestPace|TestTransport|TestFaults",
+	},
+	{
+		"a page without a self link proves no end",
+		"connectors/okta/request.go", "if _, self := links[\"self\"]; !self && !more && !l.unpaged {", "if false {",
+		"./connectors/okta", "TestFaults|TestLostNextLinksShow",
+	},
+	{
+		"a failed run does not move the checkpoint",
+		"reconcile/changes.go", "\t\t\tw.checkpoint = \"\"\n\t\t\tw.incomplete(err.Error())", "\t\t\tw.checkpoint += \"9\"\n\t\t\tw.incomplete(err.Error())",
+		"./reconcile", "TestIncremental_AFailedPhaseMovesNoCheckpoint",
+	},
+	{
+		"what an earlier run left undone is looked at again",
+		"reconcile/changes.go", "slices.Concat(users, undone, open)", "slices.Concat(users, open, undone[:0])",
+		"./reconcile", "TestIncremental_KeepsAtWhatWasLeftUndone|TestIncremental_TheGuardHoldsAndTheNextRunLooksAgain",
+	},
+	{
+		"what was changed here is found as drift",
+		"store/migrations/sqlite/00001_init.sql", "UPDATE users SET fingerprint = NULL WHERE seq = NEW.seq;", "UPDATE users SET fingerprint = fingerprint WHERE seq = NEW.seq;",
+		"./reconcile", "TestRun_RepairsTamperedRowsOfEveryKind|TestIncremental_FindsWhatWasChangedHere",
+	},
+	{
+		"a slot is claimed once",
+		"store/state.go", "connector_states.last_slot_at < excluded.last_slot_at", "connector_states.last_slot_at <= excluded.last_slot_at",
+		"./reconcile", "TestScheduler_SlotRunsOnceOverReplicas",
+	},
+	{
+		"a run that died is not taken for one that goes on",
+		"store/run.go", "\"AND (NOT dry_run OR started_at < ?) RETURNING id\"", "\"AND (NOT dry_run OR started_at < ?) AND FALSE RETURNING id\"",
+		"./reconcile", "TestRun_InterruptedRunIsClosedByTheNext",
+	},
+	{
+		"the last local admin stays (break glass)",
+		"reconcile/lifecycle/applier.go", "if len(admins) == 1 && admins[0] == u.ID {", "if false {",
+		"./reconcile/lifecycle", "TestBreakGlass",
+	},
+	{
+		"every event has an outbox entry",
+		"store/audit.go", "return tx.insertRows(ctx, \"outbox\", outboxInsert, outbox)", "return tx.insertRows(ctx, \"outbox\", outboxInsert, outbox[:0])",
+		"./cmd/internal/cli", "TestChaos_FullDisk",
+	},
+}
+
+func main() {
+	only := flag.String("only", "", "those whose name matches a regular expression")
+	flag.Parse()
+	if err := run(regexp.MustCompile(*only)); err != nil {
+		fmt.Fprintln(os.Stderr, "protections:", err)
+		os.Exit(1)
+	}
+}
+
+func run(only *regexp.Regexp) error {
+	dir, err := os.MkdirTemp("", "protections-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
+		return fmt.Errorf("copy the module: %w", err)
+	}
+	missed := 0
+	for i := range protections {
+		p := &protections[i]
+		if !only.MatchString(p.name) {
+			continue
+		}
+		noticed, told, err := p.try(dir)
+		verdict := "noticed"
+		switch {
+		case err != nil:
+			verdict, told, missed = "ERROR  ", err.Error(), missed+1
+		case !noticed:
+			verdict, missed = "MISSED ", missed+1
+		}
+		fmt.Printf("%s  %-75s %s\n", verdict, p.name, told)
+	}
+	if missed > 0 {
+		return fmt.Errorf("%d protections are missed by no test, or could not be taken out", missed)
+	}
+	return nil
+}
+
+// try takes the protection out, runs its test, and puts it back. It tells whether the test failed, and which.
+func (p *protection) try(dir string) (noticed bool, told string, err error) {
+	file := filepath.Join(dir, p.file)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		return false, "", err
+	}
+	if !bytes.Contains(whole, []byte(p.old)) {
+		return false, "", fmt.Errorf("%s does not have the text %q any more: say anew how to take the protection out", p.file, p.old)
+	}
+	defer func() {
+		if back := os.WriteFile(file, whole, 0o644); err == nil {
+			err = back
+		}
+	}()
+	if err := os.WriteFile(file, bytes.ReplaceAll(whole, []byte(p.old), []byte(p.new)), 0o644); err != nil {
+		return false, "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	if out, err := command(ctx, dir, "go", "vet", p.pkg).CombinedOutput(); err != nil {
+		return false, "", fmt.Errorf("what is left does not compile: %s", out)
+	}
+	out, err := command(ctx, dir, "go", "test", "-count=1", "-timeout", "9m", "-run", p.test, p.pkg).CombinedOutput()
+	if err == nil {
+		if !bytes.Contains(out, []byte("ok")) || bytes.Count(out, []byte("no tests to run")) == bytes.Count(out, []byte("ok")) {
+			return false, "", fmt.Errorf("there is no test %s in %s", p.test, p.pkg)
+		}
+		return false, p.test, nil
+	}
+	failed := regexp.MustCompile(`(?m)^--- FAIL: (\S+)`).FindAllStringSubmatch(string(out), -1)
+	if len(failed) == 0 {
+		return false, "", fmt.Errorf("go test: %w\n%s", err, out)
+	}
+	var names []string
+	for _, f := range failed {
+		names = append(names, f[1])
+	}
+	return true, strings.Join(names, " "), nil
+}
+
+func command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	return cmd
+}
