@@ -64,7 +64,14 @@ var directory = sync.OnceValues(func() (entra.Options, error) {
 
 var stopDirectory = func() {}
 
+// TestMain has properties look at fewer cases where tests are to be short, as under the race detector.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		if err := flag.Set("rapid.checks", "20"); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	stopDirectory()
 	os.Exit(code)
