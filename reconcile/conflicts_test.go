@@ -215,6 +215,29 @@ func TestConflicts_Linked(t *testing.T) {
 	})
 }
 
+func TestConflicts_OfOnePersonAreResolvedByARunOfOne(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		h := open(t, s)
+		h.small()
+		boss, other := h.admin("boss@acme.test"), h.admin("other@acme.test")
+		h.source.add("u7", "other@acme.test")
+		h.source.add("u8", "boss@acme.test")
+		h.run(identity.RunPartial)
+		about := "open user u7 other@acme.test (other@acme.test (" + other.ID + ") is a privileged account)"
+		h.wantConflicts(about, "open user u8 boss@acme.test (boss@acme.test ("+boss.ID+") is a privileged account)")
+		h.source.Users["u8"].Name = "free@acme.test"
+		if run, _, err := h.one("u8", ""); err != nil || run.Status != identity.RunDone {
+			t.Fatalf("the run ended %s (%v)", run.Status, err)
+		}
+		h.wantConflicts(about)
+		if run, _, err := h.one("u7", ""); err != nil || run.Status != identity.RunPartial {
+			t.Fatalf("the run ended %s (%v)", run.Status, err)
+		}
+		h.wantConflicts(about)
+	})
+}
+
 // Attributes that are local are set once. Another choice of them is another comparison.
 func TestRun_LocalAttributes(t *testing.T) {
 	t.Parallel()
