@@ -16,6 +16,13 @@ import (
 
 // ways are how a run may find out what happened: by comparing everything, or by what changed, in either style.
 func ways(t *testing.T, f func(t *testing.T, h *house), rules ...roles.Rule) {
+	waysOn(t, storetest.Each, f, rules...)
+}
+
+// here is SQLite alone, for what differs in what the source says and not in what the database does.
+func here(t *testing.T, f func(*testing.T, *store.Store)) { f(t, storetest.SQLite(t)) }
+
+func waysOn(t *testing.T, each func(*testing.T, func(*testing.T, *store.Store)), f func(t *testing.T, h *house), rules ...roles.Rule) {
 	t.Parallel()
 	for name, style := range map[string]func(*directory){
 		"full":   func(d *directory) {},
@@ -24,9 +31,9 @@ func ways(t *testing.T, f func(t *testing.T, h *house), rules ...roles.Rule) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			on := storetest.Each
-			if name == "whole" { // differs from the others in what the source says, not in what the database does
-				on = func(t *testing.T, f func(*testing.T, *store.Store)) { f(t, storetest.SQLite(t)) }
+			on := each
+			if name == "whole" {
+				on = here
 			}
 			on(t, func(t *testing.T, s *store.Store) {
 				h := open(t, s, rules...)
@@ -187,7 +194,7 @@ func TestRehire_StaysAConflict(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ways(t, func(t *testing.T, h *house) {
+			waysOn(t, here, func(t *testing.T, h *house) {
 				ana := h.user("ana@acme.test")
 				c.set(h)
 				h.source.add("u9", "ana@acme.test")
@@ -267,7 +274,7 @@ func TestRehire_RenamesAreNone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ways(t, func(t *testing.T, h *house) {
+			waysOn(t, here, func(t *testing.T, h *house) {
 				ids := map[string]string{}
 				for _, id := range []string{"u1", "u2", "u3"} {
 					ids[id] = h.user(h.source.Users[id].Name).ID
