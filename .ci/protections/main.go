@@ -51,7 +51,7 @@ var protections = []protection{
 	{
 		"a lease is not taken while somebody holds it",
 		"store/lease.go", "\"WHERE leases.expires_at < ? RETURNING epoch\"", "\"WHERE leases.expires_at < ? OR TRUE RETURNING epoch\"",
-		"./reconcile", "TestRun_OneAtATime",
+		"./store", "TestSQLite/leases",
 	},
 	{
 		"a process that is paused in a transaction does not keep the lease for ever",
@@ -85,7 +85,7 @@ var protections = []protection{
 	},
 	{
 		"what an earlier run left undone is looked at again",
-		"reconcile/changes.go", "slices.Concat(users, undone, open)", "slices.Concat(users, open, undone[:0])",
+		"store/unsettled.go", "if checkpointRunID == \"\" {", "if checkpointRunID != \"none\" {",
 		"./reconcile", "TestIncremental_KeepsAtWhatWasLeftUndone|TestIncremental_TheGuardHoldsAndTheNextRunLooksAgain",
 	},
 	{
@@ -96,7 +96,7 @@ var protections = []protection{
 	{
 		"a slot is claimed once",
 		"store/state.go", "connector_states.last_slot_at < excluded.last_slot_at", "connector_states.last_slot_at <= excluded.last_slot_at",
-		"./reconcile", "TestScheduler_SlotRunsOnceOverReplicas",
+		"./store", "TestSQLite/state",
 	},
 	{
 		"a run that died is not taken for one that goes on",
@@ -105,7 +105,7 @@ var protections = []protection{
 	},
 	{
 		"the last local admin stays (break glass)",
-		"reconcile/lifecycle/applier.go", "if len(admins) == 1 && admins[0] == u.ID {", "if false {",
+		"reconcile/lifecycle/applier.go", "if len(admins) == 1 && admins[0] == u.ID {", "if len(admins) == -1 {",
 		"./reconcile/lifecycle", "TestBreakGlass",
 	},
 	{
