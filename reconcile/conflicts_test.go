@@ -162,7 +162,7 @@ func TestConflicts_Ignored(t *testing.T) {
 		h.wantEmpty()
 		h.source.leave("u8")
 		h.source.Users["u8"].Name = "free@acme.test" // even then it is left alone
-		for range 3 { // until the source has no more to say of it
+		for range 3 {                                // until the source has no more to say of it
 			h.run(identity.RunDone)
 		}
 		if _, err := h.store.UserByName(t.Context(), "free@acme.test"); !errors.Is(err, store.ErrNotFound) {
