@@ -165,6 +165,11 @@ func (p *protection) try(dir string) (noticed bool, told string, err error) {
 	if !bytes.Contains(whole, []byte(p.old)) {
 		return false, "", fmt.Errorf("%s does not have the text %q any more: say anew how to take the protection out", p.file, p.old)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	defer cancel()
+	if out, err := command(ctx, dir, "go", "test", "-run", p.test, p.pkg).CombinedOutput(); err != nil {
+		return false, "", fmt.Errorf("fails with the protection in its place: %s", out)
+	}
 	defer func() {
 		if back := os.WriteFile(file, whole, 0o644); err == nil {
 			err = back
@@ -173,8 +178,6 @@ func (p *protection) try(dir string) (noticed bool, told string, err error) {
 	if err := os.WriteFile(file, bytes.ReplaceAll(whole, []byte(p.old), []byte(p.new)), 0o644); err != nil {
 		return false, "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
 	if out, err := command(ctx, dir, "go", "vet", p.pkg).CombinedOutput(); err != nil {
 		return false, "", fmt.Errorf("what is left does not compile: %s", out)
 	}

@@ -186,6 +186,7 @@ func limitFiles(bytes string) error {
 // printed.
 func (e *estate) limited(bytes int64, args ...string) (int, string) {
 	e.t.Helper()
+	e.lapse() // of a run before, for which there was no room to give it back
 	e.env = append(e.env, fileSize+"="+strconv.FormatInt(bytes, 10))
 	defer func() { e.env = e.env[:len(e.env)-1] }()
 	return e.status(args...)

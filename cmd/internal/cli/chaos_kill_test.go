@@ -84,7 +84,7 @@ var phases = []string{"start", "pull", "plan", "guard", "verify", "apply", "fini
 // that before the program ended.
 func (e *estate) killed(found outcome, command string, args ...string) int {
 	e.t.Helper()
-	e.exec("UPDATE leases SET expires_at = '2000-01-01 00:00:00+00:00'")
+	e.lapse()
 	e.slowly()
 	defer e.tenant.Behave()
 	before := e.rows("SELECT CAST(count(*) AS text) FROM runs")[0][0]

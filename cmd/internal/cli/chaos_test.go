@@ -337,11 +337,17 @@ func (e *estate) status(args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
+// lapse lets the time pass for which somebody who died holds the lease.
+func (e *estate) lapse() {
+	e.t.Helper()
+	e.exec("UPDATE leases SET expires_at = '2000-01-01 00:00:00+00:00'")
+}
+
 // repair lets the lease of whoever died lapse and runs the program once: after that, all must be well.
 func (e *estate) repair(args ...string) {
 	e.t.Helper()
 	e.tenant.Behave()
-	e.exec("UPDATE leases SET expires_at = '2000-01-01 00:00:00+00:00'")
+	e.lapse()
 	if status, out := e.status(args...); status != 0 {
 		e.t.Fatalf("idpsync %v after the fault: exit status %d\n%s", args, status, out)
 	}
