@@ -35,7 +35,7 @@ func TestChaos_Database(t *testing.T) {
 	url := p.url()
 	await(t, "a run", func() bool { return e.count("status = 'done'") > 0 })
 
-	rounds := episodes(t, 3)
+	rounds := episodes(t, 2)
 	for range rounds {
 		for range 30 {
 			e.live()
@@ -78,7 +78,7 @@ func TestChaos_Database(t *testing.T) {
 	if _, err := admin.DB().ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2500 * time.Millisecond)
+	time.Sleep(1500 * time.Millisecond)
 	if status, _ := get(t, url+"/readyz", ""); status != 503 {
 		t.Errorf("GET /readyz without a database = %d, want 503", status)
 	}

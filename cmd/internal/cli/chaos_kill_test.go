@@ -39,7 +39,7 @@ func TestChaos_Kills(t *testing.T) {
 			kills += e.killed(found, "resync --full", "okta")
 		}
 		e.repair("resync", "--full")
-		n := episodes(t, 5)
+		n := episodes(t, 4)
 		for i := range n {
 			for range 3 + e.random.IntN(12) {
 				e.live()

@@ -32,7 +32,7 @@ func TestChaos_Pooled(t *testing.T) {
 	t.Parallel()
 	e := pooled(t, 100, 8, "run_lease: "+lease.String())
 	found, kills := outcome{}, 0
-	for range episodes(t, 3) {
+	for range episodes(t, 2) {
 		for range 10 {
 			e.live()
 		}

@@ -143,7 +143,8 @@ func start(bin, dir string, owner *owner) (*Cluster, error) {
 // DSN returns the DSN of the cluster's own database, from which others are created.
 func (c *Cluster) DSN() string { return c.dsn }
 
-// Crash kills one of the server's processes: the server throws everybody out, recovers, and takes connections again.
+// Crash kills one of the server's processes: the server throws everybody out, recovers, and takes connections again. It
+// returns when everybody is out.
 func (c *Cluster) Crash() error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -156,11 +157,23 @@ func (c *Cluster) Crash() error {
 	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
 		return err
 	}
+	witness, err := connect(ctx, c.dsn)
+	if err != nil {
+		return err
+	}
+	defer closeConn(witness)
 	backend, err := os.FindProcess(pid)
 	if err != nil {
 		return err
 	}
-	return backend.Kill()
+	if err := backend.Kill(); err != nil {
+		return err
+	}
+	for { // until the server has noticed
+		if _, err := witness.Exec(ctx, "SELECT 1"); err != nil {
+			return ctx.Err()
+		}
+	}
 }
 
 // Stop ends the server and removes its files. It may be called more than once.
