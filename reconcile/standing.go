@@ -26,7 +26,9 @@ var _ prometheus.Collector = (*Standing)(nil)
 
 // NewStanding returns a collector for the connectors of these names.
 func NewStanding(s *store.Store, names []string, now func() time.Time, logger *slog.Logger) *Standing {
-	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, []string{"connector"}, nil) }
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"connector"}, nil)
+	}
 	return &Standing{
 		store: s, names: names, now: now, logger: logger,
 		watermark: desc("idpsync_watermark_age_seconds", "How far the last complete pull lies behind, by the provider's clock."),

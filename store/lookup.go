@@ -94,7 +94,7 @@ func scanUserRow(found rows) (*userRow, error) {
 }
 
 // KeyHolder returns the key with an id and what its owner may do; ErrNotFound. The lookups are answered in the same
-// round trip, where there is such a key.
+// round trip, whether the key is found or not; only for a key that is none they may take another.
 func (s *Store) KeyHolder(ctx context.Context, id string, along ...*UserLookup) (Holder, error) {
 	if !holdable(id) {
 		return Holder{}, ErrNotFound
@@ -102,13 +102,11 @@ func (s *Store) KeyHolder(ctx context.Context, id string, along ...*UserLookup) 
 	if s.d.postgres() && len(along) == 1 {
 		holder, found, err := s.holderAndUser(ctx, id, along[0])
 		switch {
-		case errors.Is(err, errNotJoined):
+		case errors.Is(err, errNotJoined), err == nil && !found:
 		case err != nil:
 			return Holder{}, fmt.Errorf("read the holder of a key: %w", err)
-		case !found:
-			return Holder{}, ErrNotFound
 		default:
-			return s.finishHolder(ctx, holder, along)
+			return s.finishHolder(ctx, holder, along, true)
 		}
 	}
 	var (
@@ -130,20 +128,21 @@ func (s *Store) KeyHolder(ctx context.Context, id string, along ...*UserLookup) 
 	if err := s.together(ctx, statements...); err != nil {
 		return Holder{}, fmt.Errorf("read the holder of a key: %w", err)
 	}
-	if !found {
-		return Holder{}, ErrNotFound
+	holder, err := s.finishHolder(ctx, holder, along, found)
+	if err == nil && !found {
+		err = ErrNotFound
 	}
-	return s.finishHolder(ctx, holder, along)
+	return holder, err
 }
 
 // finishHolder reads what the first round trip left open.
-func (s *Store) finishHolder(ctx context.Context, holder Holder, along []*UserLookup) (Holder, error) {
+func (s *Store) finishHolder(ctx context.Context, holder Holder, along []*UserLookup, found bool) (Holder, error) {
 	for _, lookup := range along {
 		if err := lookup.finish(ctx, s); err != nil {
 			return Holder{}, err
 		}
 	}
-	if holder.Provisioner {
+	if holder.Provisioner || !found {
 		return holder, nil
 	}
 	// Most provisioners are so by grants of their own; those of a group take longer to find.
