@@ -194,6 +194,10 @@ type verdict struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	call := callOf(req)
+	req, err := ownBody(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", call.Endpoint, err)
+	}
 	var waited time.Duration
 	for try := 0; ; try++ {
 		if err := t.pacer.wait(ctx, call.bucket()); err != nil {
@@ -228,18 +232,35 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// maxRequest bounds the body of a request: what is sent are a few parameters.
+const maxRequest = 1 << 20
+
+// ownBody returns the request with a body of our own. An SDK's GetBody may hand out one reader again and again, which the
+// connection of a try that was given up may still be reading from.
+func ownBody(req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxRequest+1))
+	closeBody(req)
+	if err != nil {
+		return nil, fmt.Errorf("read the request's body: %w", err)
+	}
+	if len(body) > maxRequest {
+		return nil, errors.New("the request's body is too large")
+	}
+	own := req.Clone(req.Context())
+	own.ContentLength = int64(len(body))
+	own.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	own.Body, _ = own.GetBody()
+	return own, nil
+}
+
 // rewind makes the request of the next try, with half the page where the verdict asks for it.
 func (t *Transport) rewind(req *http.Request, call *Call, v verdict) (*http.Request, bool) {
-	if req.Body != nil && req.Body != http.NoBody {
-		if req.GetBody == nil {
-			return nil, false
-		}
-		body, err := req.GetBody()
-		if err != nil {
-			return nil, false
-		}
+	if req.GetBody != nil {
 		req = req.Clone(req.Context())
-		req.Body = body
+		req.Body, _ = req.GetBody()
 	}
 	if !v.halve {
 		return req, true

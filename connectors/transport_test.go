@@ -601,3 +601,58 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		t.Error("Reveal is the text, and nothing is nothing")
 	}
 }
+
+// rewound is a body that an SDK hands out again after putting it back to its beginning, as azcore does.
+type rewound struct{ *bytes.Reader }
+
+func (rewound) Close() error { return nil }
+
+func TestTransportSendsABodyAgain(t *testing.T) {
+	t.Parallel()
+	const form = "grant_type=client_credentials"
+	late := make(chan string, 1)
+	var bodies []string
+	read := func(r *http.Request) string {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("read the body: %v", err)
+		}
+		return string(b)
+	}
+	s := &script{answers: []func(*http.Request) (*http.Response, error){
+		func(r *http.Request) (*http.Response, error) {
+			go func() { late <- read(r) }() // a connection goes on reading after the try was given up
+			return nil, errors.New("connection reset")
+		},
+		func(r *http.Request) (*http.Response, error) {
+			bodies = append(bodies, read(r))
+			return answer(200, `{"access_token":"x"}`)(r)
+		},
+	}}
+	transport := connectors.NewTransport(connectors.TransportOptions{Base: s, Backoff: time.Millisecond})
+	body := rewound{bytes.NewReader([]byte(form))}
+	ctx := connectors.WithCall(t.Context(), &connectors.Call{Endpoint: "POST token", Shape: connectors.ShapeObject})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://login.test/token", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.GetBody = func() (io.ReadCloser, error) {
+		_, err := body.Seek(0, io.SeekStart)
+		return body, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := <-late; got != form || len(bodies) != 1 || bodies[0] != form {
+		t.Errorf("the first try sent %q, the second %q, want %q both times", got, bodies, form)
+	}
+	huge, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://login.test/token", strings.NewReader(strings.Repeat("x", 1<<20+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := transport.RoundTrip(huge); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("a huge body: %v", err)
+	}
+}
