@@ -19,6 +19,7 @@ import (
 // TestChaos_Database takes the database away from a server in the middle of runs: sessions are ended one by one, and the
 // server crashes and comes back. The program goes on serving, and a later slot puts everything right.
 func TestChaos_Database(t *testing.T) {
+	long(t)
 	t.Parallel()
 	cluster, err := pgtest.Start()
 	if err != nil {
@@ -115,6 +116,7 @@ func (e *estate) recovers(p *process) {
 // TestChaos_FullDisk lets every write to the database's files fail from some size on, in the middle of a run: it ends
 // with an error that says so, nothing is half applied, and once there is room a run puts everything right.
 func TestChaos_FullDisk(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := newEstate(t, "", 300, 12, "")
 	failures := 0

@@ -30,6 +30,7 @@ func (o outcome) String() string {
 // TestChaos_Kills ends the program with SIGKILL, and now and then with SIGTERM, in whatever it is about: the next run puts
 // everything right, nothing was done twice, and nobody lost anything.
 func TestChaos_Kills(t *testing.T) {
+	long(t)
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		e := newEstate(t, dsn, 300, 12, "")
 		found := outcome{}

@@ -10,6 +10,7 @@ import (
 // TestChaos_NoSpaceLeft fills a file system of its own, which only root may mount: the database is full in the middle of a
 // run. With TestChaos_FullDisk it is the same from another side.
 func TestChaos_NoSpaceLeft(t *testing.T) {
+	long(t)
 	t.Parallel()
 	disk := t.TempDir()
 	size := func(kilobytes int64, flags uintptr) error {

@@ -29,6 +29,7 @@ func pooled(t *testing.T, users, groups int, more string) *estate {
 // TestChaos_Pooled: behind a pooler in transaction mode, processes are killed and replicas share a database as they do
 // without one.
 func TestChaos_Pooled(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := pooled(t, 100, 8, "run_lease: "+lease.String())
 	found, kills := outcome{}, 0
@@ -50,6 +51,7 @@ func TestChaos_Pooled(t *testing.T) {
 
 // TestChaos_PooledPaused: sessions are shared, and a process that was paused still writes nothing.
 func TestChaos_PooledPaused(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := pooled(t, 40, 4, "run_lease: "+lease.String())
 	all := e.replicas("one", "two")
@@ -64,6 +66,7 @@ func TestChaos_PooledPaused(t *testing.T) {
 // TestPooled_SaysWhatIsMissing: a pooler is noticed, and the program tells what the URL lacks, and that it does not migrate
 // through one.
 func TestPooled_SaysWhatIsMissing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	direct := pgtest.DSN(t)
 	through, err := url.Parse(pgtest.Pooled(t, direct))

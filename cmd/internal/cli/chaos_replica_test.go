@@ -41,6 +41,7 @@ func (e *estate) count(where string) int {
 // TestChaos_Replicas lets three programs serve one database: each slot is run once, and where the one that runs is
 // killed, another takes over.
 func TestChaos_Replicas(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := newEstate(t, pgtest.DSN(t), 60, 6, "run_lease: "+lease.String())
 	all := e.replicas("one", "two", "three")
@@ -107,6 +108,7 @@ func (e *estate) runner() (name, run string) {
 // TestChaos_Paused stops a process for longer than its lease, while another one runs: when it wakes up, it changes nobody
 // any more, whether it was about to apply or in the middle of a transaction.
 func TestChaos_Paused(t *testing.T) {
+	long(t)
 	t.Parallel()
 	e := newEstate(t, pgtest.DSN(t), 60, 6, "run_lease: "+lease.String())
 	all := e.replicas("one", "two", "three")

@@ -25,7 +25,16 @@ import (
 // noDatabase names the scripts in which the database does not matter.
 var noDatabase = []string{"completion", "config", "demo", "help", "usage", "version"}
 
-// TestScripts runs the program as operators do, on each database. What scripts can say beyond testscript's own commands
+// long leaves a test out where tests are to be short: under the race detector, which looks into one process, starting many
+// takes longer than it tells.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts processes by the dozen")
+	}
+}
+
+// TestScripts runs the program as operators do, on each database; on SQLite only where tests are to be short. What scripts can say beyond testscript's own commands
 // is in house.commands.
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -46,7 +55,7 @@ func TestScripts(t *testing.T) {
 			t.Parallel()
 			run(t, "")
 		})
-		if !slices.Contains(noDatabase, name) {
+		if !slices.Contains(noDatabase, name) && !testing.Short() {
 			t.Run("postgres/"+name, func(t *testing.T) {
 				t.Parallel()
 				run(t, pgtest.DSN(t))
