@@ -189,19 +189,24 @@ func (c *Cluster) Stop() error {
 }
 
 func (c *Cluster) awaitReady() error {
+	return awaitReady("the PostgreSQL server", c.dsn, c.done, func() error { return c.err })
+}
+
+// awaitReady waits until a server lets somebody in, or has ended.
+func awaitReady(what, dsn string, done <-chan struct{}, ended func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	for {
-		conn, err := connect(ctx, c.dsn)
+		conn, err := connect(ctx, dsn)
 		if err == nil {
 			closeConn(conn)
 			return nil
 		}
 		select {
-		case <-c.done:
-			return fmt.Errorf("the PostgreSQL server ended at once: %w", c.err)
+		case <-done:
+			return fmt.Errorf("%s ended at once: %w", what, ended())
 		case <-ctx.Done():
-			return fmt.Errorf("the PostgreSQL server did not answer within %s: %w", timeout, err)
+			return fmt.Errorf("%s did not answer within %s: %w", what, timeout, err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

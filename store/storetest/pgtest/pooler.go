@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -138,20 +137,5 @@ func (p *Pooler) Stop() error {
 }
 
 func (p *Pooler) awaitReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	for {
-		conn, err := connect(ctx, p.dsn)
-		if err == nil {
-			closeConn(conn)
-			return nil
-		}
-		select {
-		case <-p.done:
-			return fmt.Errorf("pgbouncer ended at once: %w", p.err)
-		case <-ctx.Done():
-			return fmt.Errorf("pgbouncer did not answer within %s: %w", timeout, err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	return awaitReady("pgbouncer", p.dsn, p.done, func() error { return p.err })
 }
