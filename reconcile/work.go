@@ -711,11 +711,8 @@ func (w *work) planGrants(ctx context.Context) error {
 		for i := range owned {
 			g := &owned[i]
 			stated := w.groups[g.SourceID]
-			if stated != nil && stated.planned || stated == nil && (w.since == nil || w.req.single()) {
+			if stated != nil && stated.planned || stated == nil && (w.since == nil || w.req.single()) || w.isGone(g.SourceID) {
 				continue // a group that changes gets its grants with the change
-			}
-			if _, gone := w.goneGroup(g.SourceID); gone {
-				continue
 			}
 			if err := w.groupGrants(ctx, g, names[g.TeamID], held[g.ID]); err != nil {
 				return err
@@ -728,11 +725,11 @@ func (w *work) planGrants(ctx context.Context) error {
 	}
 }
 
-// goneGroup tells whether an incremental pull found a group to be gone, and why.
-func (w *work) goneGroup(sourceID string) (string, bool) {
+// isGone tells whether an incremental pull found a group to be gone.
+func (w *work) isGone(sourceID string) bool {
 	if w.since == nil {
-		return "", false
+		return false
 	}
-	reason, gone := w.since.gone[sourceID]
-	return reason, gone
+	_, gone := w.since.gone[sourceID]
+	return gone
 }
