@@ -239,17 +239,25 @@ func TestRule9_WhatAnotherParserReads(t *testing.T) {
 	words := rapid.SampledFrom([]string{
 		"a", "b.c", "emails[", "type", "]", "(", ")", "not", "not (", "and", "or", "eq", "Pr", "co", `"x"`, `"`, "1", "-1.5e3", "01", "true", "null", "urn:x:y:z", ".value", "a pr", `a eq "b"`,
 	})
-	read := 0
+	// Few heaps of words are filters, so the joined forms also get whole comparisons.
+	terms := rapid.SampledFrom([]string{"a pr", `b.c eq "x"`, "type co 1", "(a pr)", `emails[type eq "x"]`, "not (a pr)", "urn:x:y:z pr", "a gt -1.5e3", "a eq null"})
+	forms := func(parts []string) []string {
+		return []string{strings.Join(parts, " "), strings.Join(parts, " and "), strings.Join(parts, " or not ("), "(" + strings.Join(parts, " ") + ")"}
+	}
 	rapid.Check(t, func(t *rapid.T) {
-		parts := rapid.SliceOfN(words, 1, 8).Draw(t, "words")
-		for _, text := range []string{strings.Join(parts, " "), strings.Join(parts, " and "), strings.Join(parts, " or not ("), "(" + strings.Join(parts, " ") + ")"} {
+		texts := append(forms(rapid.SliceOfN(words, 1, 8).Draw(t, "words")), forms(rapid.SliceOfN(terms, 1, 4).Draw(t, "terms"))...)
+		for _, text := range texts {
 			if _, err := independent.ParseFilterNumber([]byte(text)); err == nil {
-				read++
 				agree(t, text)
 			}
 		}
 	})
-	if read == 0 {
-		t.Error("they read none")
+
+	// The loop above must not be idle: these they read, each by itself and joined.
+	for _, text := range []string{"a pr", `a eq "b"`, `a eq "b" and a pr`, "a pr or not (b.c pr)"} {
+		if _, err := independent.ParseFilterNumber([]byte(text)); err != nil {
+			t.Errorf("they do not read %s: %v", text, err)
+		}
+		agree(t, text)
 	}
 }
