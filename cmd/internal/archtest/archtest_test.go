@@ -55,6 +55,7 @@ cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
 cmd/internal/signin               :
+cmd/internal/signin/assertion     :
 cmd/internal/telemetry            :
 cmd/internal/archtest             :
 `
