@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -12,27 +13,36 @@ type teamRow struct {
 	ID        string
 	Name      string
 	GroupID   *string
+	Kept      bool
+	Scope     string
 	CreatedAt time.Time
 }
 
-func (row teamRow) team() identity.Team {
-	t := identity.Team{ID: row.ID, Name: row.Name, Created: row.CreatedAt.UTC()}
+const teamColumns = "id, name, group_id, kept, scope, created_at"
+
+func (row teamRow) team() (identity.Team, error) {
+	t := identity.Team{ID: row.ID, Name: row.Name, Kept: row.Kept, Created: row.CreatedAt.UTC()}
 	if row.GroupID != nil {
 		t.GroupID = *row.GroupID
 	}
-	return t
+	if err := json.Unmarshal([]byte(row.Scope), &t.Scope); err != nil {
+		return t, fmt.Errorf("read the scope of team %s: %w", row.ID, err)
+	}
+	return t, nil
 }
 
 // Teams returns all teams, in the order of their names, root first.
 func (r reader) Teams(ctx context.Context) ([]identity.Team, error) {
 	var rows []teamRow
-	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams ORDER BY CASE WHEN name_key = 'root' THEN 0 ELSE 1 END, name_key").Scan(&rows).Error
+	err := r.raw(ctx, "SELECT "+teamColumns+" FROM teams ORDER BY CASE WHEN name_key = 'root' THEN 0 ELSE 1 END, name_key").Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("read teams: %w", err)
 	}
 	teams := make([]identity.Team, len(rows))
 	for i, row := range rows {
-		teams[i] = row.team()
+		if teams[i], err = row.team(); err != nil {
+			return nil, err
+		}
 	}
 	return teams, nil
 }
@@ -55,14 +65,14 @@ func (r reader) Team(ctx context.Context, id string) (identity.Team, error) {
 
 func (r reader) oneTeam(ctx context.Context, where string, args ...any) (identity.Team, error) {
 	var rows []teamRow
-	err := r.raw(ctx, "SELECT id, name, group_id, created_at FROM teams WHERE "+where, args...).Scan(&rows).Error
+	err := r.raw(ctx, "SELECT "+teamColumns+" FROM teams WHERE "+where, args...).Scan(&rows).Error
 	if err != nil {
 		return identity.Team{}, fmt.Errorf("read team: %w", err)
 	}
 	if len(rows) == 0 {
 		return identity.Team{}, ErrNotFound
 	}
-	return rows[0].team(), nil
+	return rows[0].team()
 }
 
 // PutTeam writes a team, new or known by its id. A name that is taken is a *DuplicateError.
@@ -71,24 +81,55 @@ func (tx *Tx) PutTeam(ctx context.Context, t identity.Team) error {
 	if t.GroupID != "" {
 		group = t.GroupID
 	}
-	_, err := tx.exec(ctx, "INSERT INTO teams (id, name, name_key, group_id, created_at) VALUES (?, ?, ?, ?, ?) "+
-		"ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_key = excluded.name_key, group_id = excluded.group_id",
-		t.ID, t.Name, identity.Normalize(t.Name), group, stamp(t.Created))
+	scope, err := jsonList(t.Scope)
+	if err != nil {
+		return fmt.Errorf("write team %s: %w", t.ID, err)
+	}
+	_, err = tx.exec(ctx, "INSERT INTO teams (id, name, name_key, group_id, kept, scope, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_key = excluded.name_key, group_id = excluded.group_id, "+
+		"kept = excluded.kept, scope = excluded.scope",
+		t.ID, t.Name, identity.Normalize(t.Name), group, t.Kept, scope, stamp(t.Created))
 	if err != nil {
 		return fmt.Errorf("write team %s: %w", t.ID, err)
 	}
 	return nil
 }
 
-// DeleteTeamIfUnused removes a team on which no grant stands and which no group is behind, and tells whether it did.
+// DeleteTeamIfUnused removes a team on which no grant stands, which no group is behind and which nobody made to stay,
+// and tells whether it did.
 func (tx *Tx) DeleteTeamIfUnused(ctx context.Context, id string) (bool, error) {
-	n, err := tx.exec(ctx, "DELETE FROM teams WHERE id = ? AND id <> ? AND group_id IS NULL "+
+	n, err := tx.exec(ctx, "DELETE FROM teams WHERE id = ? AND id <> ? AND group_id IS NULL AND NOT kept "+
 		"AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.team_id = teams.id) "+
 		"AND NOT EXISTS (SELECT 1 FROM group_grants g WHERE g.team_id = teams.id)", id, identity.RootTeamID)
 	if err != nil {
 		return false, fmt.Errorf("delete team %s: %w", id, err)
 	}
 	return n > 0, nil
+}
+
+// DeleteTeam removes a team on which nothing is granted any more. The root team stays.
+func (tx *Tx) DeleteTeam(ctx context.Context, id string) error {
+	if _, err := tx.exec(ctx, "DELETE FROM teams WHERE id = ? AND id <> ?", id, identity.RootTeamID); err != nil {
+		return fmt.Errorf("delete team %s: %w", id, err)
+	}
+	return nil
+}
+
+// TeamUse is what stands in the way of a team's deletion.
+type TeamUse struct {
+	People int // who hold a grant of their own on it: direct, by hand or by a sign-in
+	Groups int // that give a role on it
+}
+
+// TeamUse counts what is granted on a team.
+func (r reader) TeamUse(ctx context.Context, id string) (TeamUse, error) {
+	var use TeamUse
+	err := r.raw(ctx, "SELECT (SELECT count(DISTINCT user_id) FROM grants WHERE team_id = ?) AS people, "+
+		"(SELECT count(DISTINCT group_id) FROM group_grants WHERE team_id = ?) AS groups", id, id).Scan(&use).Error
+	if err != nil {
+		return use, fmt.Errorf("count what is granted on team %s: %w", id, err)
+	}
+	return use, nil
 }
 
 // GroupGrant is a role on a team that a group gives its members.

@@ -12,10 +12,7 @@ import (
 )
 
 // Rule gives the members of one group roles on teams.
-type Rule struct {
-	Group  string // externalId, id or displayName (compared without case)
-	Grants []identity.TeamRole
-}
+type Rule = identity.RoleRule
 
 // Options are what a mapping is made of.
 type Options struct {

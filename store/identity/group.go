@@ -26,8 +26,10 @@ type Group struct {
 // Team is what grants are given on: "root", the team of a group, or a local team.
 type Team struct {
 	ID      string
-	Name    string // unique without case
-	GroupID string // the group behind it, or "" for root and local teams
+	Name    string   // unique without case
+	GroupID string   // the group behind it, or "" for root and local teams
+	Kept    bool     // stays when nothing is granted on it: root, and what an administrator made
+	Scope   []string // what the team's roles are for, in the application's own words; empty means everything
 	Created time.Time
 }
 
@@ -68,6 +70,12 @@ const (
 type TeamRole struct {
 	Team string `json:"team"`
 	Role Role   `json:"role"`
+}
+
+// RoleRule gives the members of one group roles on teams.
+type RoleRule struct {
+	Group  string     `json:"group"` // externalId, id or displayName (compared without case)
+	Grants []TeamRole `json:"grants"`
 }
 
 // Grant is one reason why a user has a role on a team. The role is held while any grant of it stands.

@@ -1,0 +1,23 @@
+-- +goose Up
+-- What groups give their members, as administrators or a configuration have it: a row for each role. A group is named by
+-- its externalId, id or displayName, a team by its name, and both before there is one.
+CREATE TABLE role_mappings (
+    group_key text COLLATE "C" NOT NULL,
+    group_ref text NOT NULL,
+    team_key  text COLLATE "C" NOT NULL,
+    team      text NOT NULL,
+    role      text NOT NULL,
+    PRIMARY KEY (group_key, team_key, role)
+);
+CREATE INDEX role_mappings_team ON role_mappings (team_key);
+-- Its version, for everybody to go by the same mapping, and to wait while it changes.
+INSERT INTO settings (name, value, version, changed_at, changed_by_kind, changed_by_id, changed_by_name)
+VALUES ('role_mapping', '{}', 0, now(), '', '', '') ON CONFLICT (name) DO NOTHING;
+-- A team that an administrator made stays when nothing is granted on it; its scope says what its roles are for.
+ALTER TABLE teams ADD COLUMN kept boolean NOT NULL DEFAULT FALSE, ADD COLUMN scope jsonb NOT NULL DEFAULT '[]';
+UPDATE teams SET kept = TRUE WHERE name_key = 'root';
+
+-- +goose Down
+ALTER TABLE teams DROP COLUMN kept, DROP COLUMN scope;
+DELETE FROM settings WHERE name = 'role_mapping';
+DROP TABLE role_mappings;
