@@ -21,6 +21,7 @@ type Config struct {
 	Protected    []string      `yaml:"protected_roles"` // TEAM:ROLE: see ProtectedRoles
 	RoleMapping  []Mapping     `yaml:"role_mapping"`
 	Webhooks     []Webhook     `yaml:"webhooks"`
+	SignIn       SignIn        `yaml:"sign_in"`
 	Log          Log           `yaml:"log"`
 
 	where places // of the fields in the file that this was read from
@@ -213,6 +214,7 @@ func Default() *Config {
 		DefaultRole: "viewer",
 		Protected:   []string{"root:admin"},
 		RunLease:    30 * time.Second,
+		SignIn:      defaultSignIn(),
 		Log:         Log{Level: "info", Format: FormatAuto},
 	}
 }

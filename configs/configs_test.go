@@ -38,6 +38,7 @@ var loader = configs.Loader{
 			"OKTA_TOKEN":     "okta-token-value",
 			"ENTRA_SECRET":   "entra-secret-value",
 			"WEBHOOK_SECRET": webhookSecret,
+			"OIDC_SECRET":    "oidc-secret-value",
 			"DB_PASSWORD":    "db-password-value",
 			"MAX":            "77",
 			"YES":            "true",
@@ -109,6 +110,8 @@ func TestExample(t *testing.T) {
 		cmpopts.IgnoreUnexported(configs.Config{}),
 		cmpopts.IgnoreFields(configs.Config{}, "Connectors", "RoleMapping", "Webhooks"),
 		cmpopts.IgnoreFields(configs.SCIM{}, "Extensions"),
+		cmpopts.IgnoreFields(configs.SAML{}, "MetadataURL", "EntityID", "GivenName", "FamilyName", "DisplayName"),
+		cmpopts.IgnoreFields(configs.OIDC{}, "Issuer", "ClientID", "ClientSecret"),
 	}
 	if diff := cmp.Diff(want, c, opts); diff != "" {
 		t.Errorf("the example differs from the defaults that it tells of (-want +got):\n%s", diff)
@@ -654,4 +657,27 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a secret is in %v", err)
 		}
 	})
+}
+
+func TestSignInNeedsTheAddressThatBrowsersUse(t *testing.T) {
+	t.Parallel()
+	const oidc = "\nsign_in: {oidc: {issuer: https://acme.okta.com, client_id: c}}"
+	const saml = "\nsign_in: {saml: {metadata_url: 'https://login.microsoftonline.com/t/federationmetadata/2007-06/federationmetadata.xml?appid=1'}}"
+	for text, want := range map[string]bool{
+		oidc:                                    true,
+		saml:                                    true,
+		"listen: 0.0.0.0:80\ntrust_proxy: true": true,
+		"listen: 0.0.0.0:80\ntrust_proxy: true" + oidc:                                        false,
+		"listen: 0.0.0.0:80\ntrust_proxy: true" + saml:                                        false,
+		"listen: 0.0.0.0:80\ntrust_proxy: true\nbase_url: https://idpsync.example.com" + oidc: true,
+		"sign_in: {oidc: {issuer: https://accounts.google.com, client_id: c, jit: false}}":    true,
+	} {
+		if _, err := loader.Parse("f", []byte(text)); (err == nil) != want {
+			t.Errorf("Parse(%q) = %v, want accepted: %v", text, err, want)
+		}
+	}
+	c := mustParse(t, oidc)
+	if !c.SignIn.OIDC.Enabled() || c.SignIn.SAML.Enabled() || !c.SignIn.Passwords {
+		t.Errorf("sign_in = %+v, want OpenID Connect and passwords", c.SignIn)
+	}
 }

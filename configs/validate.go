@@ -45,6 +45,7 @@ func validate(c *Config, ps *problems) {
 	for i := range c.Webhooks {
 		ch.webhook(fmt.Sprintf("webhooks[%d]", i), &c.Webhooks[i])
 	}
+	ch.signIn(c)
 	ch.log(&c.Log)
 }
 
