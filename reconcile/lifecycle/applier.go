@@ -240,7 +240,7 @@ func (c *change) syncDirectRoles(ctx context.Context, before, after *identity.Us
 	if slices.Equal(had, after.Roles) {
 		return nil
 	}
-	grant := identity.Grant{UserID: after.ID, TeamID: identity.RootTeamID, Kind: identity.GrantDirect}
+	grant := identity.Grant{UserID: after.ID, TeamID: identity.RootTeamID, TeamName: identity.RootTeam, Kind: identity.GrantDirect}
 	for _, role := range had {
 		if slices.Contains(after.Roles, role) {
 			continue
@@ -251,7 +251,7 @@ func (c *change) syncDirectRoles(ctx context.Context, before, after *identity.Us
 			return err
 		}
 		if gone {
-			c.event(identity.Event{Type: identity.EventGrantRevoked, Object: identity.ObjectUser, ObjectID: after.ID, Name: after.UserName, Reason: "direct role " + role + " on " + identity.RootTeam})
+			c.revoked(grant, after.UserName, "direct role "+role+" on "+identity.RootTeam)
 		}
 	}
 	for _, role := range after.Roles {
@@ -261,7 +261,7 @@ func (c *change) syncDirectRoles(ctx context.Context, before, after *identity.Us
 			return err
 		}
 		if added {
-			c.event(identity.Event{Type: identity.EventGrantAdded, Object: identity.ObjectUser, ObjectID: after.ID, Name: after.UserName, Reason: "direct role " + role + " on " + identity.RootTeam})
+			c.granted(grant, after.UserName, "direct role "+role+" on "+identity.RootTeam)
 		}
 	}
 	return nil

@@ -122,6 +122,9 @@ func (c *change) syncTeam(ctx context.Context, g *identity.Group) error {
 	if err := c.tx.PutTeam(ctx, team); err != nil {
 		return err
 	}
+	if old.Name != "" && old.Name != team.Name {
+		c.teamRenamed(team.ID, old.Name, team.Name)
+	}
 	if err := c.syncGroupGrants(ctx, g, team.Name); err != nil {
 		return err
 	}
@@ -172,7 +175,8 @@ func (c *change) syncGroupGrants(ctx context.Context, g *identity.Group, ownTeam
 		if err := c.tx.AddGroupGrant(ctx, store.GroupGrant{GroupID: g.ID, TeamID: team.ID, Role: want.Role}); err != nil {
 			return err
 		}
-		c.event(identity.Event{Type: identity.EventGrantAdded, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Reason: want.Role + " on " + team.Name})
+		grant := identity.Grant{TeamID: team.ID, TeamName: team.Name, Role: want.Role, Kind: identity.GrantGroup, SourceID: g.ID}
+		c.granted(grant, g.DisplayName, want.Role+" on "+team.Name)
 	}
 	if len(remove) == 0 {
 		return nil
@@ -182,7 +186,8 @@ func (c *change) syncGroupGrants(ctx context.Context, g *identity.Group, ownTeam
 			if err := c.tx.RemoveGroupGrant(ctx, have); err != nil {
 				return err
 			}
-			c.event(identity.Event{Type: identity.EventGrantRevoked, Object: identity.ObjectGroup, ObjectID: g.ID, Name: g.DisplayName, Reason: have.Role + " on " + have.TeamName})
+			grant := identity.Grant{TeamID: have.TeamID, TeamName: have.TeamName, Role: have.Role, Kind: identity.GrantGroup, SourceID: g.ID}
+			c.revoked(grant, g.DisplayName, have.Role+" on "+have.TeamName)
 			if _, err := c.tx.DeleteTeamIfUnused(ctx, have.TeamID); err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ func TestTeams_FollowTheirGroups(t *testing.T) {
 			h.Error("a rename made another team")
 		}
 		h.wantTeams("Builders of a group")
-		h.wantEvents("group.updated Builders")
+		h.wantEvents("group.updated Builders", "team.updated Builders")
 
 		root := h.group("ROOT")
 		h.wantTeams("Builders of a group", "ROOT (group "+root.ID[:8]+") of a group")
@@ -128,7 +128,7 @@ func TestMapping_MeansAGroupByNameIDOrExternalID(t *testing.T) {
 		h.skipEvents()
 		h.rename(g.ID, "Builders")
 		h.wantAccess(ana.ID, own)
-		h.wantEvents("group.updated Builders", "grant.revoked Builders (operator on root)")
+		h.wantEvents("group.updated Builders", "team.updated Builders", "grant.revoked Builders (operator on root)")
 	})
 }
 

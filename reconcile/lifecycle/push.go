@@ -246,11 +246,11 @@ func (a *Applier) CreateAdmin(ctx context.Context, by identity.Actor, email, pas
 			granted = append(granted, identity.RoleSCIMProvisioner)
 		}
 		for _, role := range granted {
-			grant := identity.Grant{UserID: u.ID, TeamID: identity.RootTeamID, Role: role, Kind: identity.GrantManual}
+			grant := identity.Grant{UserID: u.ID, TeamID: identity.RootTeamID, TeamName: identity.RootTeam, Role: role, Kind: identity.GrantManual}
 			if _, err := c.tx.PutGrant(ctx, grant, c.now); err != nil {
 				return err
 			}
-			c.event(identity.Event{Type: identity.EventGrantAdded, Object: identity.ObjectUser, ObjectID: u.ID, Name: u.UserName, Reason: "manual role " + role + " on " + identity.RootTeam})
+			c.granted(grant, u.UserName, "manual role "+role+" on "+identity.RootTeam)
 		}
 		return nil
 	})

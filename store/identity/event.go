@@ -20,6 +20,7 @@ const (
 	EventMembershipRemoved EventType = "membership.removed"
 	EventGrantAdded        EventType = "grant.added"
 	EventGrantRevoked      EventType = "grant.revoked"
+	EventTeamUpdated       EventType = "team.updated"
 	EventKeyCreated        EventType = "key.created"
 	EventKeyRevoked        EventType = "key.revoked"
 	EventKeyDisabled       EventType = "key.disabled"
