@@ -34,6 +34,8 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"unsettled", unsettledCases},
 		{"teams", teamCases},
 		{"keys", keyCases},
+		{"sessions", sessionCases},
+		{"sign-ins", signinCases},
 		{"audit", auditCases},
 		{"runs", runCases},
 		{"conflicts", conflictCases},
@@ -85,6 +87,7 @@ func (f *fixture) wipe() {
 	f.Helper()
 	db := f.raw()
 	for _, table := range []string{
+		"jit_groups", "sso_subjects", "signin_memory", "signin_failures", "known_browsers", "sessions",
 		"settings", "conflicts", "connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
 		"group_members", "teams WHERE name_key <> 'root'", "groups", "users",
 	} {
