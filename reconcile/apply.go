@@ -19,7 +19,7 @@ import (
 
 // groupGrants plans what one group's grants differ in from the mapping.
 func (w *work) groupGrants(ctx context.Context, g *identity.Group, team string, held []store.GroupGrant) error {
-	add, remove := lifecycle.GrantDrift(held, w.applier.Mapping().Grants(g, team))
+	add, remove := lifecycle.GrantDrift(held, w.mapping.Grants(g, team))
 	change := func(op identity.Op, before, after any) identity.Change {
 		return identity.Change{
 			Object: identity.ObjectGrant, Op: op, SourceID: g.SourceID, ID: g.ID, Name: g.DisplayName, Version: g.Version,

@@ -386,7 +386,7 @@ func (w *work) planGone(ctx context.Context) error {
 		if err := w.add(ctx, c); err != nil {
 			return err
 		}
-		if w.applier.Mapping().Mapped(&g) && g.MemberCount > 0 {
+		if w.mapping.Mapped(&g) && g.MemberCount > 0 {
 			w.tally.Gone = append(w.tally.Gone, g.DisplayName)
 		}
 		for after := ""; ; {

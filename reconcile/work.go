@@ -8,6 +8,7 @@ import (
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/reconcile/plan"
+	"github.com/idpsync/idpsync/reconcile/roles"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -38,6 +39,7 @@ type work struct {
 	rehired     map[string]rehire // who is taken over under another immutable id, by user id
 	formerReads int               // people who were read by their former ids
 
+	mapping *roles.Mapping // what groups are to grant
 	hash    plan.Hash
 	journal []identity.Change // planned and not yet written
 	ord     int64
@@ -88,6 +90,12 @@ func (w *work) actor() identity.Actor {
 // do is the life of a run.
 func (w *work) do(ctx context.Context) error {
 	err := w.lookAtConflicts(ctx)
+	if err != nil {
+		return err
+	}
+	if w.mapping, err = w.applier.Mapping(ctx); w.run.DryRun {
+		w.mapping, err = w.applier.Wanted(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -430,7 +438,7 @@ func (w *work) groupRecords(ctx context.Context, records []identity.GroupRecord)
 
 func (w *work) hold(g *groupWork, held *identity.Group) {
 	g.id, g.held, g.heldN = held.ID, held.MemberHash, held.MemberCount
-	g.mapped = w.applier.Mapping().Mapped(held)
+	g.mapped = w.mapping.Mapped(held)
 }
 
 func (w *work) group(sourceID string) *groupWork {
@@ -624,7 +632,7 @@ func (w *work) planAbsent(ctx context.Context) error {
 			if err := w.add(ctx, c); err != nil {
 				return err
 			}
-			if w.applier.Mapping().Mapped(g) && g.MemberCount > 0 {
+			if w.mapping.Mapped(g) && g.MemberCount > 0 {
 				w.tally.Gone = append(w.tally.Gone, g.DisplayName)
 			}
 		}

@@ -57,16 +57,27 @@ func (tx *Tx) PutRoleRules(ctx context.Context, rules []identity.RoleRule) error
 	return nil
 }
 
-// RoleHolders returns the ids of the active people who hold a role on a team, for whatever reason, in the order of
-// their ids.
-func (r reader) RoleHolders(ctx context.Context, role identity.TeamRole) ([]string, error) {
-	var ids []string
-	err := r.raw(ctx, "SELECT DISTINCT u.id FROM effective_grants e JOIN users u ON u.id = e.user_id JOIN teams t ON t.id = e.team_id "+
-		"WHERE t.name_key = ? AND e.role = ? AND u.active AND u.deleted_at IS NULL ORDER BY u.id", identity.Normalize(role.Team), role.Role).Scan(&ids).Error
+// HeldOn returns every role that active people hold on the teams with these normalized names, whatever the reason, each
+// once. Only UserID, TeamName and Role are set.
+func (r reader) HeldOn(ctx context.Context, teamKeys []string) ([]identity.Grant, error) {
+	var rows []identity.Grant
+	err := r.raw(ctx, "SELECT DISTINCT u.id AS user_id, t.name AS team_name, e.role FROM teams t JOIN effective_grants e ON e.team_id = t.id "+
+		"JOIN users u ON u.id = e.user_id WHERE "+r.d.in("t.name_key", "text")+" AND u.active AND u.deleted_at IS NULL", r.d.list(teamKeys)).Scan(&rows).Error
 	if err != nil {
-		return nil, fmt.Errorf("read who holds %s on %s: %w", role.Role, role.Team, err)
+		return nil, fmt.Errorf("read who holds what: %w", err)
 	}
-	return ids, nil
+	return rows, nil
+}
+
+// HoldAny returns how many of these active people hold any role.
+func (r reader) HoldAny(ctx context.Context, ids []string) (int, error) {
+	var n int
+	err := r.raw(ctx, "SELECT count(*) FROM users u WHERE "+r.d.in("u.id", "uuid")+
+		" AND EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = u.id LIMIT 1 OFFSET 0)", r.d.list(validIDs(ids))).Scan(&n).Error
+	if err != nil {
+		return 0, fmt.Errorf("count who holds a role: %w", err)
+	}
+	return n, nil
 }
 
 // CountHolders returns the number of active people who hold any role on any team.

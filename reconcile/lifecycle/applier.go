@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,7 +18,7 @@ import (
 // Options are what an Applier is made of. Store is required.
 type Options struct {
 	Store   *store.Store
-	Mapping *roles.Mapping // nil maps nothing
+	Mapping *roles.Mapping // what the configuration declares; nil knows the built-in roles and maps nothing
 	SCIM    *bool          // what the configuration declares of SCIM: on, off, or nil where the stored setting decides
 	Now     func() time.Time
 	NewID   func() string // UUIDs
@@ -37,6 +38,7 @@ type Applier struct {
 	logger   *slog.Logger
 
 	protectedRoles []identity.TeamRole
+	inForceMapping atomic.Pointer[versioned] // as of the version that was last read
 }
 
 // New returns an Applier.
@@ -44,7 +46,9 @@ func New(o Options) (*Applier, error) {
 	if o.Store == nil {
 		return nil, errors.New("lifecycle: no store")
 	}
-	a := &Applier{o.Store, o.Mapping, o.SCIM, o.Now, o.NewID, o.Logger, o.ProtectedRoles}
+	a := &Applier{
+		store: o.Store, mapping: o.Mapping, declared: o.SCIM, now: o.Now, newID: o.NewID, logger: o.Logger, protectedRoles: o.ProtectedRoles,
+	}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -57,19 +61,19 @@ func New(o Options) (*Applier, error) {
 	return a, nil
 }
 
-// Mapping returns the role mapping that the Applier grants by.
-func (a *Applier) Mapping() *roles.Mapping { return a.mapping }
-
 // change is one transaction at work: what it writes besides the rows themselves.
 type change struct {
 	*Applier
-	tx      *store.Tx
-	by      identity.Actor
-	now     time.Time
-	events  []identity.Event
-	disable []string // users whose API keys are disabled
-	convert []string // users whose passwords are dropped
-	pulled  bool     // a pull's, not a push's or an operator's
+	tx       *store.Tx
+	by       identity.Actor
+	now      time.Time
+	events   []identity.Event
+	disable  []string   // users whose API keys are disabled
+	convert  []string   // users whose passwords are dropped
+	pulled   bool       // a pull's, not a push's or an operator's
+	guarding bool       // a guarded change is at work
+	protect  bool       // nobody's last protected role is taken, although no pull is at work
+	goesBy   *versioned // the role mapping, once it was asked for
 }
 
 // inTx runs f in a transaction with everything that belongs to each: the break-glass invariant, the users' keys and
@@ -124,10 +128,20 @@ func (c *change) event(e identity.Event) {
 }
 
 // guarded runs f, which may take roles away, and refuses it when it leaves no active local admin on the root team
-// where there was one, or in a pull no active holder of a protected role. Concurrent demotions take turns on the admins'
-// rows.
+// where there was one, takes from the local owner of a SCIM key in use what the key needs, or, in a pull and for a role
+// mapping, leaves no active holder of a protected role. Concurrent demotions take turns on the admins' rows. Of guarded
+// changes within each other the outermost is looked at, as a whole.
 func (c *change) guarded(ctx context.Context, f func() error) error {
+	if c.guarding {
+		return f()
+	}
+	c.guarding = true
+	defer func() { c.guarding = false }()
 	before, err := c.tx.LocalAdmins(ctx)
+	if err != nil {
+		return err
+	}
+	owners, err := c.tx.SCIMKeyOwners(ctx, c.now)
 	if err != nil {
 		return err
 	}
@@ -141,8 +155,8 @@ func (c *change) guarded(ctx context.Context, f func() error) error {
 	if err := c.keepRoles(ctx, held); err != nil {
 		return err
 	}
-	if len(before) == 0 {
-		return nil
+	if err := c.keepOwners(ctx, owners); err != nil || len(before) == 0 {
+		return err
 	}
 	after, err := c.tx.LocalAdmins(ctx)
 	if err != nil {
@@ -150,6 +164,23 @@ func (c *change) guarded(ctx context.Context, f func() error) error {
 	}
 	if len(after) == 0 {
 		return &RefusedError{Reason: "break glass: " + lastAdmin}
+	}
+	return nil
+}
+
+// keepOwners refuses what took from one of these accounts what its SCIM key needs.
+func (c *change) keepOwners(ctx context.Context, owners []store.KeyOwner) error {
+	if len(owners) == 0 {
+		return nil
+	}
+	after, err := c.tx.SCIMKeyOwners(ctx, c.now)
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		if !slices.Contains(after, owner) {
+			return &RefusedError{Reason: "break glass: " + keyOwner + ", which needs admin and scim_provisioner on the root team: revoke the key first", UserID: owner.ID, UserName: owner.UserName}
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/idpsync/idpsync/reconcile/roles"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -118,12 +119,18 @@ func (c *change) syncTeam(ctx context.Context, g *identity.Group) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	if err == nil {
+		team.Kept, team.Scope, team.Created = old.Kept, old.Scope, old.Created
+	}
 	team.Name, team.GroupID, g.TeamID = name, g.ID, team.ID
 	if err := c.tx.PutTeam(ctx, team); err != nil {
 		return err
 	}
 	if old.Name != "" && old.Name != team.Name {
 		c.teamRenamed(team.ID, old.Name, team.Name)
+		if err := c.moved(ctx, roles.Rename{Team: true, From: old.Name, To: team.Name}); err != nil {
+			return err
+		}
 	}
 	if err := c.syncGroupGrants(ctx, g, team.Name); err != nil {
 		return err
@@ -136,7 +143,11 @@ func (c *change) syncTeam(ctx context.Context, g *identity.Group) error {
 
 // syncGranting brings the grants of other groups in line whose rules name a team by a name that now means another team.
 func (c *change) syncGranting(ctx context.Context, except string, teams ...string) error {
-	references := c.mapping.GroupsGranting(teams...)
+	mapping, err := c.mappingNow(ctx)
+	if err != nil {
+		return err
+	}
+	references := mapping.GroupsGranting(teams...)
 	if len(references) == 0 {
 		return nil
 	}
@@ -162,11 +173,15 @@ func (c *change) syncGranting(ctx context.Context, except string, teams ...strin
 
 // syncGroupGrants makes what a group grants what the mapping says.
 func (c *change) syncGroupGrants(ctx context.Context, g *identity.Group, ownTeam string) error {
+	mapping, err := c.mappingNow(ctx)
+	if err != nil {
+		return err
+	}
 	held, err := c.tx.GroupGrants(ctx, []string{g.ID})
 	if err != nil {
 		return err
 	}
-	add, remove := GrantDrift(held[g.ID], c.mapping.Grants(g, ownTeam))
+	add, remove := GrantDrift(held[g.ID], mapping.Grants(g, ownTeam))
 	for _, want := range add {
 		team, err := c.team(ctx, want.Team)
 		if err != nil {
@@ -285,6 +300,9 @@ func (c *change) writeGroup(ctx context.Context, held *identity.Group, after ide
 		return after, nil
 	}
 	c.event(identity.Event{Type: identity.EventGroupUpdated, Object: identity.ObjectGroup, ObjectID: after.ID, Name: after.DisplayName, Fields: fields, Reason: reason})
+	if err := c.moved(ctx, roles.Rename{From: held.DisplayName, To: after.DisplayName}); err != nil {
+		return identity.Group{}, err
+	}
 	err = c.syncTeam(ctx, &after)
 	return after, err
 }

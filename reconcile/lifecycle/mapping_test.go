@@ -10,7 +10,7 @@ import (
 	"github.com/idpsync/idpsync/store/storetest"
 )
 
-func TestSyncMapping(t *testing.T) {
+func TestSyncGroups(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		ctx, by := t.Context(), identity.Actor{Kind: "system"}
@@ -36,16 +36,16 @@ func TestSyncMapping(t *testing.T) {
 		operator := []identity.TeamRole{{Team: "Payments", Role: identity.RoleOperator}}
 		changed := applier(roles.Rule{Group: "Pushed", Grants: operator}, roles.Rule{Group: "Pulled", Grants: operator})
 		for _, want := range []int{1, 0} { // the second time nothing differs
-			if n, err := changed.SyncMapping(ctx, by, []string{"okta"}); err != nil || n != want {
-				t.Errorf("SyncMapping() = %d, %v, want %d", n, err, want)
+			if n, err := changed.SyncGroups(ctx, by, []string{"okta"}); err != nil || n != want {
+				t.Errorf("SyncGroups() = %d, %v, want %d", n, err, want)
 			}
 		}
 		grants, err := s.GroupGrants(ctx, ids)
 		if err != nil || len(grants[ids[0]]) != 1 || len(grants[ids[1]]) != 0 {
 			t.Errorf("grants %v (%v), want one of the pushed group, none of the pulled one", grants, err)
 		}
-		if n, err := applier().SyncMapping(ctx, by, nil); err != nil || n != 1 {
-			t.Errorf("SyncMapping() without rules = %d, %v, want 1", n, err)
+		if n, err := applier().SyncGroups(ctx, by, nil); err != nil || n != 1 {
+			t.Errorf("SyncGroups() without rules = %d, %v, want 1", n, err)
 		}
 		if _, err := s.TeamByName(ctx, "Payments"); err == nil {
 			t.Error("a team that only a mapping named is left behind")

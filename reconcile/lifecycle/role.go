@@ -7,10 +7,10 @@ import (
 	"github.com/idpsync/idpsync/store/identity"
 )
 
-// heldRoles returns the protected roles that somebody active holds, where a pull is at work: only a pull is kept from
-// taking the last holder away. Like break glass it is asked after LocalAdmins, which lets one transaction ask at a time.
+// heldRoles returns the protected roles that somebody active holds, where a pull is at work or the role mapping changes:
+// only these are kept from taking the last holder away. Like break glass it is asked after LocalAdmins, which lets one transaction ask at a time.
 func (c *change) heldRoles(ctx context.Context) ([]identity.TeamRole, error) {
-	if !c.pulled {
+	if !c.pulled && !c.protect {
 		return nil, nil
 	}
 	var held []identity.TeamRole

@@ -26,6 +26,7 @@ type Mapping struct {
 	rules       map[string][]identity.TeamRole // by normalized group reference
 	defaultRole identity.Role
 	known       []identity.Role
+	listed      []Rule // the same rules in their normal form
 }
 
 // Compile checks the rules and returns the mapping, or an error that names every rule that is wrong.
@@ -39,10 +40,20 @@ func Compile(o Options) (*Mapping, error) {
 	if o.DefaultRole != "" && !m.Known(o.DefaultRole) {
 		problems = append(problems, m.unknown("default role", o.DefaultRole))
 	}
-	for i, rule := range o.Rules {
+	problems = append(problems, m.Check(o.Rules))
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	m.add(o.Rules)
+	return m, nil
+}
+
+// Check says what is wrong with rules, or returns nil.
+func (m *Mapping) Check(rules []Rule) error {
+	var problems []error
+	for i, rule := range rules {
 		where := fmt.Sprintf("role mapping %d (group %q)", i+1, rule.Group)
-		key := identity.Normalize(rule.Group)
-		if key == "" {
+		if identity.Normalize(rule.Group) == "" {
 			problems = append(problems, fmt.Errorf("%s: the group is missing", where))
 			continue
 		}
@@ -51,19 +62,66 @@ func Compile(o Options) (*Mapping, error) {
 		}
 		for _, g := range rule.Grants {
 			switch {
-			case strings.TrimSpace(g.Team) == "":
+			case identity.Normalize(g.Team) == "":
 				problems = append(problems, fmt.Errorf("%s: a grant has no team", where))
 			case !m.Known(g.Role):
 				problems = append(problems, m.unknown(where, g.Role))
-			case !slices.Contains(m.rules[key], g):
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (m *Mapping) add(rules []Rule) {
+	m.listed = normal(append(m.listed, rules...))
+	for _, rule := range rules {
+		key := identity.Normalize(rule.Group)
+		for _, g := range rule.Grants {
+			if !slices.Contains(m.rules[key], g) {
 				m.rules[key] = append(m.rules[key], g)
 			}
 		}
 	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
+}
+
+// With returns a mapping that knows the same roles and goes by other rules, which are taken as they are: a rule that was
+// right when it was written stays in force when its role is no longer configured.
+func (m *Mapping) With(defaultRole identity.Role, rules []Rule) *Mapping {
+	next := &Mapping{rules: map[string][]identity.TeamRole{}, defaultRole: defaultRole, known: m.Roles()}
+	next.add(rules)
+	return next
+}
+
+// Rules returns the rules in their normal form: one for each group, sorted.
+func (m *Mapping) Rules() []Rule {
+	if m == nil {
+		return nil
 	}
-	return m, nil
+	return normal(m.listed)
+}
+
+// Names tells whether a rule names what is renamed by its former name.
+func (m *Mapping) Names(r Rename) bool {
+	if r.Team {
+		return len(m.GroupsGranting(r.From)) > 0
+	}
+	return m != nil && len(m.rules[identity.Normalize(r.From)]) > 0
+}
+
+// Roles lists the roles that exist.
+func (m *Mapping) Roles() []identity.Role {
+	if m == nil {
+		return identity.BuiltInRoles()
+	}
+	return slices.Clone(m.known)
+}
+
+// DefaultRole returns what a group's members get on the group's own team, "" for nothing.
+func (m *Mapping) DefaultRole() identity.Role {
+	if m == nil {
+		return ""
+	}
+	return m.defaultRole
 }
 
 func (m *Mapping) unknown(where string, role identity.Role) error {
@@ -71,12 +129,7 @@ func (m *Mapping) unknown(where string, role identity.Role) error {
 }
 
 // Known tells whether a role exists.
-func (m *Mapping) Known(role identity.Role) bool {
-	if m == nil {
-		return slices.Contains(identity.BuiltInRoles(), role)
-	}
-	return slices.Contains(m.known, role)
-}
+func (m *Mapping) Known(role identity.Role) bool { return slices.Contains(m.Roles(), role) }
 
 // Mapped tells whether a rule, beyond the default role, speaks of the group.
 func (m *Mapping) Mapped(g *identity.Group) bool { return len(m.byRules(g)) > 0 }

@@ -25,6 +25,8 @@ const (
 	EventKeyRevoked        EventType = "key.revoked"
 	EventKeyDisabled       EventType = "key.disabled"
 	EventKeyRotated        EventType = "key.rotated"
+	EventKeyEnabled        EventType = "key.enabled"
+	EventMappingChanged    EventType = "mapping.changed"
 	EventSCIMEnabled       EventType = "scim.enabled"
 	EventSCIMDisabled      EventType = "scim.disabled"
 	EventRefused           EventType = "change.refused"

@@ -66,7 +66,7 @@ func (a *App) syncMapping(ctx context.Context) error {
 	for i, s := range a.sources {
 		names[i] = s.Name
 	}
-	changed, err := a.Applier.SyncMapping(ctx, identity.Actor{Kind: "system", ID: "configuration", Name: "configuration"}, names)
+	changed, err := a.Applier.SyncGroups(ctx, identity.Actor{Kind: "system", ID: "configuration", Name: "configuration"}, names)
 	if err != nil {
 		return fmt.Errorf("apply the role mapping: %w", err)
 	}
