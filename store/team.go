@@ -63,6 +63,14 @@ func (r reader) Team(ctx context.Context, id string) (identity.Team, error) {
 	return r.oneTeam(ctx, "id = ?", id)
 }
 
+// LockTeam returns the team with an id and keeps others from changing it until the transaction ends; ErrNotFound.
+func (tx *Tx) LockTeam(ctx context.Context, id string) (identity.Team, error) {
+	if !isID(id) {
+		return identity.Team{}, ErrNotFound
+	}
+	return tx.oneTeam(ctx, "id = ?"+tx.d.forUpdate(), id)
+}
+
 func (r reader) oneTeam(ctx context.Context, where string, args ...any) (identity.Team, error) {
 	var rows []teamRow
 	err := r.raw(ctx, "SELECT "+teamColumns+" FROM teams WHERE "+where, args...).Scan(&rows).Error
@@ -192,6 +200,16 @@ func (tx *Tx) DeleteGrant(ctx context.Context, g identity.Grant) (bool, error) {
 		return false, fmt.Errorf("delete grant: %w", err)
 	}
 	return n > 0, nil
+}
+
+// OwnGrants returns the grants of a person's own, those of groups left out. TeamName and SourceName are not set.
+func (r reader) OwnGrants(ctx context.Context, userID string) ([]identity.Grant, error) {
+	var rows []identity.Grant
+	err := r.raw(ctx, "SELECT user_id, team_id, role, kind, source_id FROM grants WHERE user_id = ? ORDER BY team_id, role, kind, source_id", userID).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("read grants: %w", err)
+	}
+	return rows, nil
 }
 
 // EffectiveGrants returns every reason for every role of a user, one grant each, in the order of team, role and kind,

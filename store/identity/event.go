@@ -20,6 +20,8 @@ const (
 	EventMembershipRemoved EventType = "membership.removed"
 	EventGrantAdded        EventType = "grant.added"
 	EventGrantRevoked      EventType = "grant.revoked"
+	EventTeamCreated       EventType = "team.created"
+	EventTeamDeleted       EventType = "team.deleted"
 	EventTeamUpdated       EventType = "team.updated"
 	EventKeyCreated        EventType = "key.created"
 	EventKeyRevoked        EventType = "key.revoked"
