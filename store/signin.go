@@ -286,6 +286,15 @@ func (r reader) UsersStating(ctx context.Context, names []string) ([]string, err
 	return ids, nil
 }
 
+// UsersWithStatedGroups returns the ids of all users whose last sign-in stated a group, in order.
+func (r reader) UsersWithStatedGroups(ctx context.Context) ([]string, error) {
+	var ids []string
+	if err := r.raw(ctx, "SELECT DISTINCT CAST(user_id AS text) AS id FROM jit_groups ORDER BY id").Scan(&ids).Error; err != nil {
+		return nil, fmt.Errorf("read stated groups: %w", err)
+	}
+	return ids, nil
+}
+
 // GrantsOfKind returns a user's own grants of a kind, in the order of team, role and source.
 func (r reader) GrantsOfKind(ctx context.Context, userID string, kind identity.GrantKind) ([]identity.Grant, error) {
 	if !isID(userID) {

@@ -70,6 +70,8 @@ type change struct {
 	events   []identity.Event
 	disable  []string   // users whose API keys are disabled
 	convert  []string   // users whose passwords are dropped
+	adopt    []string   // users whom a source states from now on
+	unbind   []string   // users whose record at the source is another one
 	pulled   bool       // a pull's, not a push's or an operator's
 	guarding bool       // a guarded change is at work
 	protect  bool       // nobody's last protected role is taken, although no pull is at work
@@ -108,6 +110,9 @@ func (a *Applier) within(ctx context.Context, tx *store.Tx, by identity.Actor, f
 		if err := tx.DropPasswords(ctx, c.convert); err != nil {
 			return err
 		}
+	}
+	if err := c.settleSignIns(ctx); err != nil {
+		return err
 	}
 	return tx.Record(ctx, c.events)
 }
@@ -252,6 +257,7 @@ func (c *change) finish(before, after *identity.User, d Decision) bool {
 	if before != nil && before.Active && !after.Active {
 		c.disable = append(c.disable, after.ID)
 	}
+	c.restated(before, after)
 	if before == nil {
 		after.Version, after.Created = 1, c.now
 	} else {

@@ -100,6 +100,7 @@ func (c *change) linkUser(ctx context.Context, conflict *identity.Conflict, id s
 		after.ExternalID = "" // the former owner's; the comparison sets the record's
 	}
 	after.Version, after.LastModified = before.Version+1, c.now
+	c.restated(&before, &after)
 	c.event(identity.Event{
 		Type: identity.EventUserUpdated, Object: identity.ObjectUser, ObjectID: after.ID, Name: after.UserName,
 		Fields: linked(before.Source, before.SourceID, conflict), Reason: fmt.Sprintf("linked to %s %s by %s", conflict.Connector, conflict.SourceID, c.by.Name),

@@ -183,7 +183,7 @@ func (c *change) remap(ctx context.Context, r Remap, declared bool) (MappingPlan
 	if plan.Groups, err = c.regrant(ctx, groups, teams); err != nil {
 		return plan, err
 	}
-	if err := c.regrantSignIns(ctx, plan.Rules); err != nil {
+	if err := c.regrantSignIns(ctx, plan.Rules, every); err != nil {
 		return plan, err
 	}
 	after, err := c.holdersOn(ctx, names)

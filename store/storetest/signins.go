@@ -267,6 +267,9 @@ func statedGroups(f *fixture) {
 		f.check(err)
 		f.equal("UsersStating", got, c.want)
 	}
+	all, err := f.s.UsersWithStatedGroups(f.ctx)
+	f.check(err)
+	f.equal("UsersWithStatedGroups", all, []string{min(a.ID, b.ID), max(a.ID, b.ID)})
 	put(a)
 	names, err = f.s.StatedGroups(f.ctx, a.ID)
 	f.check(err)
