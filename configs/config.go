@@ -20,6 +20,7 @@ type Config struct {
 	Connectors   []Connector   `yaml:"connectors"`
 	Protected    []string      `yaml:"protected_roles"` // TEAM:ROLE: see ProtectedRoles
 	RoleMapping  []Mapping     `yaml:"role_mapping"`
+	RoleGuard    Limit         `yaml:"role_guard"` // holds a change of the role mapping by which too many lose a role
 	Webhooks     []Webhook     `yaml:"webhooks"`
 	SignIn       SignIn        `yaml:"sign_in"`
 	Log          Log           `yaml:"log"`
@@ -213,6 +214,7 @@ func Default() *Config {
 		},
 		DefaultRole: "viewer",
 		Protected:   []string{"root:admin"},
+		RoleGuard:   Limit{Percent: 10, Floor: 10, Max: 500},
 		RunLease:    30 * time.Second,
 		SignIn:      defaultSignIn(),
 		Log:         Log{Level: "info", Format: FormatAuto},

@@ -38,6 +38,7 @@ func validate(c *Config, ps *problems) {
 	ch := checker{ps}
 	ch.server(c)
 	ch.scim(&c.SCIM)
+	ch.limit("role_guard", c.RoleGuard)
 	roles := ch.roles(c)
 	ch.connectors(c.Connectors)
 	ch.protected(c.Protected, roles)

@@ -130,7 +130,7 @@ func (c *change) putRules(ctx context.Context, held store.Setting, now *versione
 	if err := c.tx.PutSetting(ctx, held); err != nil {
 		return err
 	}
-	for _, changed := range roles.Compare(now.rules, rules) {
+	for _, changed := range roles.Compare(before, rules) {
 		c.event(identity.Event{
 			Type: identity.EventMappingChanged, Object: "mapping", ObjectID: identity.Normalize(changed.Group), Name: changed.Group, Reason: reason,
 			Fields: []identity.FieldChange{{Path: "grants", Before: orNone(changed.Removed), After: orNone(changed.Added)}},

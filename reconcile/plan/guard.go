@@ -108,6 +108,11 @@ func (g Guard) Check(t Tally) Verdict {
 	return v
 }
 
+// Hold says why so many of those held are not taken away, or "".
+func (l Limits) Hold(noun string, removals, held int) string {
+	return l.check(noun, Count{Held: held, Stated: held, Removals: removals})
+}
+
 func (l Limits) check(noun string, c Count) string {
 	if c.Removals == 0 {
 		return ""

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/scim"
-	"github.com/idpsync/idpsync/store/identity"
 )
 
 // keepFor is how long journals of finished runs and undelivered outbox entries are kept.
@@ -58,22 +56,6 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		listening(server.URL())
 	}
 	return group.Wait()
-}
-
-// syncMapping brings groups that no connector pulls in line with a role mapping that was changed in the configuration.
-func (a *App) syncMapping(ctx context.Context) error {
-	names := make([]string, len(a.sources))
-	for i, s := range a.sources {
-		names[i] = s.Name
-	}
-	changed, err := a.Applier.SyncGroups(ctx, identity.Actor{Kind: "system", ID: "configuration", Name: "configuration"}, names)
-	if err != nil {
-		return fmt.Errorf("apply the role mapping: %w", err)
-	}
-	if changed > 0 {
-		a.Logger.InfoContext(ctx, "role mapping applied", "groups", changed)
-	}
-	return nil
 }
 
 // warn says what a configuration asks for that will not be so.
