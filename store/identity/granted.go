@@ -1,6 +1,10 @@
 package identity
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // Paths of the fields of a grant event.
 const (
@@ -85,4 +89,30 @@ func (g *Grant) readText(e *Event) {
 	if found {
 		g.Role, g.TeamName = role, team
 	}
+}
+
+// SortGrants puts one person's grants in the order of team, role, kind and source, by the bytes of their names, and
+// joins those that differ only in the nested group through which they are held: whoever is in a group by several nested
+// ones holds what it grants for one reason. It reuses the slice.
+func SortGrants(grants []Grant) []Grant {
+	slices.SortFunc(grants, func(a, b Grant) int {
+		return cmp.Or(
+			strings.Compare(Normalize(a.TeamName), Normalize(b.TeamName)), strings.Compare(a.TeamID, b.TeamID), strings.Compare(a.Role, b.Role),
+			strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.SourceName, b.SourceName), strings.Compare(a.SourceID, b.SourceID),
+			strings.Compare(Normalize(a.Through), Normalize(b.Through)),
+		)
+	})
+	joined := grants[:0]
+	for _, g := range grants {
+		if last := len(joined) - 1; last >= 0 {
+			same := g
+			same.Through = joined[last].Through
+			if same == joined[last] {
+				joined[last].Through += ", " + g.Through
+				continue
+			}
+		}
+		joined = append(joined, g)
+	}
+	return joined
 }

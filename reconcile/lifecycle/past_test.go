@@ -1,0 +1,272 @@
+package lifecycle_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/reconcile/roles"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+	"github.com/idpsync/idpsync/store/storetest"
+)
+
+// TestAccessAt_IsWhatAccessWas lets a house live through a random history, notes after each step what everybody may do and
+// why, and wants the audit log to tell the same of each of these moments when all is over.
+func TestAccessAt_IsWhatAccessWas(t *testing.T) {
+	t.Parallel()
+	seeds := map[string]int{"sqlite": 6, "postgres": 3}
+	for name, open := range map[string]func(testing.TB) *store.Store{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		for i := range seeds[name] {
+			seed := rand.Uint64()
+			t.Run(fmt.Sprint(name, i), func(t *testing.T) {
+				t.Parallel()
+				h := openPast(t, open(t), seed)
+				for range 60 {
+					h.step()
+					h.note()
+				}
+				h.compare()
+			})
+		}
+	}
+}
+
+// past is a house with a random history.
+type past struct {
+	*house
+	random *rand.Rand
+	rules  []roles.Rule
+	notes  []moment
+	done   map[string]int // what happened how often
+}
+
+// moment is what somebody might do at a time.
+type moment struct {
+	at   time.Time
+	step string
+	want roles.Access
+}
+
+func openPast(t *testing.T, s *store.Store, seed uint64) *past {
+	t.Logf("seed %d", seed)
+	h := &past{house: open(t, s), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	h.admin("root", true) // so that nobody who comes later is the last
+	return h
+}
+
+// one picks one of these, or the zero value of none.
+func one[T any](h *past, list []T) (picked T) {
+	if len(list) > 0 {
+		picked = list[h.random.IntN(len(list))]
+	}
+	return picked
+}
+
+func (h *past) users() []identity.User {
+	users, _, err := h.s.Users(h.Context(), store.UserQuery{Limit: 1000, Deleted: true})
+	h.must(err)
+	return users
+}
+
+func (h *past) groups() []identity.Group {
+	groups, _, err := h.s.Groups(h.Context(), store.GroupQuery{Limit: 1000})
+	h.must(err)
+	return groups
+}
+
+// name is one of a few, so that names are taken, come free, and mean other groups and teams later.
+func (h *past) name() string {
+	return one(h, []string{"Crew", "Payments", "Sales", "crew", "Root", "Ops", "Support"})
+}
+
+// someone is a user or, now and then, a group.
+func (h *past) someone() string {
+	if h.random.IntN(4) == 0 {
+		return one(h, h.groups()).ID
+	}
+	return one(h, h.users()).ID
+}
+
+// step does one thing. What is refused, because a name is taken or a group would be in itself, changes nothing.
+func (h *past) step() {
+	h.Helper()
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"create", h.create1}, {"create", h.create1}, {"profile", h.profile}, {"deactivate", h.deactivate}, {"delete", h.deleteUser},
+		{"group", h.createGroup}, {"group", h.createGroup}, {"rename", h.renameGroup}, {"delete group", h.deleteGroup},
+		{"members", h.changeMembers}, {"members", h.changeMembers}, {"members", h.changeMembers}, {"members", h.changeMembers},
+		{"mapping", h.changeMapping}, {"pull", h.pull}, {"pull", h.pull}, {"link", h.link},
+	}
+	s := one(h, steps)
+	if err := s.do(); err == nil {
+		h.done[s.name]++
+	} else if !forgivable(err) {
+		h.Fatalf("%s: %v", s.name, err)
+	}
+}
+
+func forgivable(err error) bool {
+	var (
+		duplicate *store.DuplicateError
+		cycle     *store.CycleError
+		unknown   *lifecycle.UnknownMemberError
+		refused   *lifecycle.RefusedError
+		conflict  *lifecycle.ConflictError
+	)
+	return errors.Is(err, store.ErrNotFound) || errors.As(err, &duplicate) || errors.As(err, &cycle) || errors.As(err, &unknown) ||
+		errors.As(err, &refused) || errors.As(err, &conflict)
+}
+
+func (h *past) create1() error {
+	u := person(one(h, []string{"ana", "ben", "cleo", "dan", "eve"}), withRoles(one(h, [][]string{nil, nil, {"operator"}, {"admin", "viewer"}})...))
+	u.Active = h.random.IntN(5) > 0
+	_, err := h.CreateUser(h.Context(), pusher, one(h, []string{"scim:k1", "okta"}), u)
+	return err
+}
+
+func (h *past) profile() error {
+	_, err := h.change(one(h, h.users()).ID, func(u *identity.User) {
+		switch h.random.IntN(3) {
+		case 0:
+			u.UserName = fmt.Sprintf("%s%d@acme.test", strings.Split(u.UserName, "@")[0], h.random.IntN(3))
+		case 1:
+			withRoles(one(h, [][]string{nil, {"viewer"}, {"operator", "viewer"}})...)(u)
+		default:
+			u.Active = true
+		}
+	})
+	return err
+}
+
+func (h *past) deactivate() error {
+	_, err := h.change(one(h, h.users()).ID, func(u *identity.User) { u.Active = !u.Active })
+	return err
+}
+
+func (h *past) deleteUser() error {
+	return h.DeleteUser(h.Context(), pusher, "scim:k1", one(h, h.users()).ID, 0)
+}
+
+func (h *past) createGroup() error {
+	g := identity.Group{DisplayName: h.name()}
+	_, err := h.CreateGroup(h.Context(), pusher, one(h, []string{"scim:k1", "okta"}), g, []string{one(h, h.users()).ID})
+	return err
+}
+
+func (h *past) renameGroup() error {
+	name := h.name()
+	_, err := h.ChangeGroup(h.Context(), pusher, "scim:k1", one(h, h.groups()).ID, 0, lifecycle.GroupChange{DisplayName: &name})
+	return err
+}
+
+func (h *past) deleteGroup() error {
+	return h.DeleteGroup(h.Context(), pusher, "scim:k1", one(h, h.groups()).ID, 0)
+}
+
+func (h *past) changeMembers() error {
+	op := lifecycle.MemberOp{Op: one(h, []lifecycle.MemberOpKind{lifecycle.MembersAdd, lifecycle.MembersAdd, lifecycle.MembersRemove, lifecycle.MembersSet})}
+	for range 1 + h.random.IntN(4) {
+		if id := h.someone(); !slices.Contains(op.IDs, id) {
+			op.IDs = append(op.IDs, id)
+		}
+	}
+	_, err := h.members(one(h, h.groups()).ID, op)
+	return err
+}
+
+// changeMapping puts other rules in force, for groups that are there already too.
+func (h *past) changeMapping() error {
+	var rules []roles.Rule
+	for range h.random.IntN(3) {
+		rules = append(rules, rule(h.name(), h.name()+":operator", one(h, []string{"root:viewer", "Local:admin", h.name() + ":viewer"})))
+	}
+	h.remap(rules...)
+	_, err := h.SyncGroups(h.Context(), puller, nil)
+	return err
+}
+
+// pull applies what a run might have found.
+func (h *past) pull() error {
+	var changes []identity.Change
+	u, g := one(h, h.users()), one(h, h.groups())
+	switch h.random.IntN(5) {
+	case 0:
+		changes = append(changes, createdAs(uuid.NewString(), fmt.Sprint("pulled", len(h.notes))))
+	case 1:
+		changes = append(changes, absent(u))
+	case 2:
+		changes = append(changes, stated(identity.OpReactivate, identity.StatusActive, u, uuid.NewString()))
+	case 3:
+		changes = append(changes, groupCreated(uuid.NewString(), h.name()))
+	default:
+		for _, op := range []identity.Op{identity.OpAdd, identity.OpRemove} {
+			changes = append(changes, identity.Change{
+				Object: identity.ObjectMember, Op: op, SourceID: g.SourceID, ID: g.ID, MemberID: one(h, h.users()).ID,
+			})
+		}
+		changes = append(changes, identity.Change{Object: identity.ObjectGrant, Op: identity.OpAdd, SourceID: g.SourceID, ID: g.ID})
+	}
+	h.tick() // what is read now was read after the last push
+	_, err := h.tryApply(h.Context(), h.begin(), store.Lease{}, changes...)
+	return err
+}
+
+// link has an operator say whose record somebody is, deleted or not.
+func (h *past) link() error {
+	conflict := identity.Conflict{
+		ID: uuid.NewString(), Connector: "okta", Object: identity.ObjectUser, SourceID: uuid.NewString(), Name: "x", Status: identity.ConflictOpen,
+		FirstSeen: h.now, LastSeen: h.now,
+	}
+	err := h.s.InTx(h.Context(), func(tx *store.Tx) error { return tx.NoteConflicts(h.Context(), []identity.Conflict{conflict}) })
+	h.must(err)
+	_, err = h.LinkConflict(h.Context(), pusher, conflict.ID, one(h, h.users()).ID)
+	return err
+}
+
+// note writes down what everybody may do now, and lets a second pass.
+func (h *past) note() {
+	h.Helper()
+	for _, u := range h.users() {
+		grants, err := h.s.EffectiveGrants(h.Context(), u.ID)
+		h.must(err)
+		h.notes = append(h.notes, moment{h.now, fmt.Sprint(len(h.notes)), roles.Explain(&u, identity.SortGrants(grants))})
+	}
+	h.tick()
+}
+
+func (h *past) compare() {
+	h.Helper()
+	held, through := 0, 0
+	for _, m := range h.notes {
+		got, err := lifecycle.AccessAt(h.Context(), h.s, m.want.UserID, m.at)
+		if err != nil {
+			h.Fatalf("AccessAt(%s, %s): %v", m.want.UserName, m.at, err)
+		}
+		if diff := cmp.Diff(m.want, got.Access); diff != "" || !got.At.Equal(m.at) {
+			h.Fatalf("access of %s at %s (-was +told):\n%s", m.want.UserName, m.at, diff)
+		}
+		for _, team := range m.want.Teams {
+			for _, role := range team.Roles {
+				held++
+				if slices.ContainsFunc(role.Via, func(v roles.Via) bool { return v.Through != "" }) {
+					through++
+				}
+			}
+		}
+	}
+	h.Logf("%d moments, %d roles held, %d through nested groups; %v", len(h.notes), held, through, h.done)
+	if held == 0 {
+		h.Error("nobody ever held a role")
+	}
+}
