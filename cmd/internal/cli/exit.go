@@ -46,37 +46,35 @@ func statusOf(err error) int {
 	return exitError
 }
 
-// statusOfRuns is the exit status of several runs: the gravest of them.
-func statusOfRuns(runs []identity.Run, failures []error) int {
-	gravity := []int{exitError, exitBusy, exitHeld, exitPartial, exitChanges, exitOK}
-	status := exitOK
-	worse := func(other int) {
-		for _, s := range gravity {
-			if s == status {
-				return
-			}
-			if s == other {
-				status = other
-				return
-			}
+// worse returns the graver of two exit statuses.
+func worse(a, b int) int {
+	for _, s := range []int{exitError, exitBusy, exitHeld, exitPartial, exitChanges} {
+		if s == a || s == b {
+			return s
 		}
 	}
+	return exitOK
+}
+
+// statusOfRuns is the exit status of several runs: the gravest of them.
+func statusOfRuns(runs []identity.Run, failures []error) int {
+	status := exitOK
 	for _, err := range failures {
-		worse(statusOf(err))
+		status = worse(status, statusOf(err))
 	}
 	for i := range runs {
 		switch run := &runs[i]; run.Status {
 		case identity.RunFailed:
-			worse(exitError)
+			status = worse(status, exitError)
 		case identity.RunJoined:
-			worse(exitBusy)
+			status = worse(status, exitBusy)
 		case identity.RunHeld:
-			worse(exitHeld)
+			status = worse(status, exitHeld)
 		case identity.RunPartial:
-			worse(exitPartial)
+			status = worse(status, exitPartial)
 		case identity.RunPlanned:
 			if run.Counts.Planned() > 0 || run.Counts.Conflicts() > 0 {
-				worse(exitChanges)
+				status = worse(status, exitChanges)
 			}
 		}
 	}

@@ -117,7 +117,7 @@ func keyState(k *store.Key, now time.Time) string {
 
 func (e *env) keysCommand() *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make, list, rotate and revoke API keys", Example: "  idpsync keys create --user scim@example.com --name okta --connector okta\n  idpsync keys list"}
-	c.AddCommand(e.keysCreate(), e.keysList(), e.keysRotate(), e.keysRevoke())
+	c.AddCommand(e.keysCreate(), e.keysList(), e.keysRotate(), e.keysEnable(), e.keysRevoke())
 	return c
 }
 

@@ -115,7 +115,7 @@ func asUserJSON(u *identity.User) userJSON {
 }
 
 func (e *env) usersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "users", Short: "Look at people", Example: "  idpsync users list --inactive\n  idpsync users show ana@acme.test"}
+	c := &cobra.Command{Use: "users", Short: "Look at people; deactivate local accounts", Example: "  idpsync users list --inactive\n  idpsync users show ana@acme.test"}
 	var search, source string
 	var active, inactive bool
 	var limit int
@@ -204,7 +204,7 @@ func (e *env) usersCommand() *cobra.Command {
 			return e.table(rows)
 		}),
 	}
-	c.AddCommand(list, show)
+	c.AddCommand(list, show, e.usersDeactivate(), e.usersReactivate())
 	return c
 }
 
@@ -331,36 +331,5 @@ func (e *env) groupsCommand() *cobra.Command {
 		}),
 	}
 	c.AddCommand(list, show)
-	return c
-}
-
-func teamKind(t *identity.Team) string {
-	switch {
-	case t.ID == identity.RootTeamID:
-		return "root"
-	case t.GroupID != "":
-		return "group"
-	}
-	return "local"
-}
-
-func (e *env) teamsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "teams", Short: "Look at teams", Example: "  idpsync teams list"}
-	list := &cobra.Command{
-		Use: "list", Short: "List teams, root first", Example: "  idpsync teams list --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			teams, err := a.Store.Teams(ctx)
-			if err != nil {
-				return err
-			}
-			object := func(t *identity.Team) any {
-				return map[string]any{"id": t.ID, "name": t.Name, "kind": teamKind(t), "group_id": t.GroupID, "created": t.Created}
-			}
-			return printList(e, []string{"TEAM", "KIND", "ID"}, teams, object, func(t *identity.Team) []string {
-				return []string{t.Name, teamKind(t), t.ID}
-			})
-		}),
-	}
-	c.AddCommand(list)
 	return c
 }

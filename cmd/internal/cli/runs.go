@@ -13,6 +13,7 @@ import (
 	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/reconcile"
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -148,6 +149,10 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 	if err != nil {
 		return err
 	}
+	held, err := e.syncMapping(ctx, a, want)
+	if err != nil {
+		return err
+	}
 	var runs []identity.Run
 	var failures, strangers []error // strangers: the connectors that do not know whom or what was asked for
 	for _, source := range sources {
@@ -173,7 +178,29 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 		}
 		failures = append(failures, strangers...)
 	}
-	return asStatus(statusOfRuns(runs, failures))
+	status := statusOfRuns(runs, failures)
+	if held {
+		status = worse(status, exitHeld)
+	}
+	return asStatus(status)
+}
+
+// syncMapping puts in force what the configuration declares of the role mapping, before the runs that go by it, and
+// tells whether the guard held it.
+func (e *env) syncMapping(ctx context.Context, a *app.App, want wanted) (held bool, err error) {
+	if want.dryRun {
+		return false, nil
+	}
+	p, err := a.SyncMapping(ctx, e.actor(), false, "")
+	var refused *lifecycle.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		e.complain(err)
+		return false, nil
+	case err != nil || p.Empty():
+		return false, err
+	}
+	return p.Held(), e.printRemap(&p, want.lines)
 }
 
 // knownConnector returns a usage error for a name that the configuration does not have.

@@ -1,0 +1,455 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/reconcile/roles"
+	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
+)
+
+func (e *env) rolesCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "roles", Short: "Say which groups and people get which roles on which teams",
+		Long: "Say which groups and people get which roles on which teams.\n\n" +
+			"The role mapping gives the members of a group roles on teams. It is kept in the database, unless the configuration\n" +
+			"declares role_mapping: then it is changed there. A change is a plan that says who gains and who loses what; one by\n" +
+			"which too many people lose a role (role_guard) is held until it is approved by its hash.",
+		Example: "  idpsync roles list\n  idpsync roles map Engineering Payments:operator --dry-run\n  idpsync roles who root:admin",
+	}
+	c.AddCommand(e.rolesList(), e.rolesMap(), e.rolesUnmap(), e.rolesApply(), e.rolesGrant(), e.rolesRevoke())
+	return c
+}
+
+// teamRole reads TEAM:ROLE; the team may have colons in its name.
+func teamRole(text string) (identity.TeamRole, error) {
+	i := strings.LastIndexByte(text, ':')
+	if i <= 0 || i == len(text)-1 {
+		return identity.TeamRole{}, usageError{fmt.Errorf("%q: want TEAM:ROLE, for example Payments:operator", text)}
+	}
+	return identity.TeamRole{Team: strings.TrimSpace(text[:i]), Role: text[i+1:]}, nil
+}
+
+func teamRoles(texts []string) ([]identity.TeamRole, error) {
+	var list []identity.TeamRole
+	for _, text := range texts {
+		one, err := teamRole(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// mappedJSON is a rule of the role mapping as `--output json` prints it.
+type mappedJSON struct {
+	Group    string              `json:"group"`
+	GroupID  string              `json:"group_id,omitempty"`
+	Members  int                 `json:"members"`
+	Grants   []identity.TeamRole `json:"grants"`
+	Declared bool                `json:"declared"`
+}
+
+func (e *env) rolesList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the role mapping that is in force", Example: "  idpsync roles list --output json",
+		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
+			mapping, err := a.Applier.Mapping(ctx)
+			if err != nil {
+				return err
+			}
+			_, declared := a.Applier.Declared()
+			var list []mappedJSON
+			for _, rule := range mapping.Rules() {
+				m := mappedJSON{Group: rule.Group, Grants: rule.Grants, Declared: declared}
+				groups, err := a.Store.MappedGroups(ctx, []string{identity.Normalize(rule.Group)})
+				if err != nil {
+					return err
+				}
+				if len(groups) > 0 {
+					m.GroupID, m.Members = groups[0].ID, groups[0].MemberCount
+				}
+				list = append(list, m)
+			}
+			err = printList(e, []string{"GROUP", "GIVES", "MEMBERS"}, list, func(m *mappedJSON) any { return m }, func(m *mappedJSON) []string {
+				members := fmt.Sprint(m.Members)
+				if m.GroupID == "" {
+					members = "no such group yet"
+				}
+				return []string{m.Group, grantsText(m.Grants), members}
+			})
+			if err != nil || e.json() {
+				return err
+			}
+			if role := mapping.DefaultRole(); role != "" {
+				e.say("Every group gives its members %s on its own team (default_role).", role)
+			}
+			if declared {
+				e.say("The configuration declares the role mapping: change role_mapping there.")
+				return e.sayWaiting(ctx, a)
+			}
+			return nil
+		}),
+	}
+}
+
+// sayWaiting says what of a declared mapping is not in force.
+func (e *env) sayWaiting(ctx context.Context, a *app.App) error {
+	p, err := a.SyncMapping(ctx, e.actor(), true, "")
+	if err != nil {
+		e.say("It is not in force: %v", err)
+		return nil
+	}
+	if !p.Empty() {
+		e.say("It says something else than what is in force: idpsync roles apply --dry-run shows what, idpsync roles apply does it.")
+	}
+	return nil
+}
+
+func grantsText(grants []identity.TeamRole) string {
+	texts := make([]string, len(grants))
+	for i, g := range grants {
+		texts[i] = g.Team + ":" + g.Role
+	}
+	return strings.Join(texts, ", ")
+}
+
+// remapFlags are what all commands that change the mapping take.
+type remapFlags struct {
+	dryRun bool
+	hash   string
+	lines  int
+}
+
+func (f *remapFlags) add(c *cobra.Command) {
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say who would gain and lose what, and change nothing")
+	c.Flags().StringVar(&f.hash, "plan", "", "approve the plan with this `HASH`, which the guard held")
+	c.Flags().IntVar(&f.lines, "lines", defaultLines, "print at most `N` people as text, 0 for all")
+}
+
+const remapStatus = "\n\nExit status: 0 done, 1 error or refused, 2 changes present (--dry-run), 3 held by the guard."
+
+func (e *env) rolesMap() *cobra.Command {
+	var f remapFlags
+	c := &cobra.Command{
+		Use:   "map GROUP TEAM:ROLE...",
+		Short: "Let a group give its members roles on teams",
+		Long: "Let a group give its members roles on teams, beside what it gives already. GROUP is a displayName, an externalId or\n" +
+			"an id; it need not be there yet. A team that is not there is made." + remapStatus,
+		Example: "  idpsync roles map Engineering Payments:operator --dry-run\n  idpsync roles map \"Platform Admins\" root:admin Payments:operator",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return usageError{errors.New("want a group and what it gives: idpsync roles map GROUP TEAM:ROLE...")}
+			}
+			grants, err := teamRoles(args[1:])
+			if err != nil {
+				return err
+			}
+			return e.remap(c.Context(), roles.Edit{Map: []roles.Rule{{Group: args[0], Grants: grants}}}, f)
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func (e *env) rolesUnmap() *cobra.Command {
+	var f remapFlags
+	c := &cobra.Command{
+		Use:     "unmap GROUP [TEAM:ROLE...]",
+		Short:   "Let a group no longer give roles, or these roles",
+		Long:    "Let a group no longer give its members these roles, or any. What people hold for another reason they keep." + remapStatus,
+		Example: "  idpsync roles unmap Engineering --dry-run\n  idpsync roles unmap \"Platform Admins\" root:admin",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("GROUP is missing: idpsync roles unmap GROUP [TEAM:ROLE...]")}
+			}
+			grants, err := teamRoles(args[1:])
+			if err != nil {
+				return err
+			}
+			return e.with(func(ctx context.Context, a *app.App, _ []string) error {
+				rule := roles.Rule{Group: args[0], Grants: grants}
+				if err := isMapped(ctx, a, rule); err != nil {
+					return err
+				}
+				return e.remapWith(ctx, a, roles.Edit{Unmap: []roles.Rule{rule}}, f)
+			})(c, args)
+		},
+	}
+	f.add(c)
+	return c
+}
+
+// isMapped refuses to unmap what is not mapped: it is a name that was mistyped.
+func isMapped(ctx context.Context, a *app.App, rule roles.Rule) error {
+	if _, declared := a.Applier.Declared(); declared {
+		return nil // refused with that reason
+	}
+	mapping, err := a.Applier.Mapping(ctx)
+	if err != nil {
+		return err
+	}
+	all := mapping.Rules()
+	i := slices.IndexFunc(all, func(r roles.Rule) bool { return identity.Normalize(r.Group) == identity.Normalize(rule.Group) })
+	if i < 0 {
+		return fmt.Errorf("the role mapping has no rule for group %s: see idpsync roles list", rule.Group)
+	}
+	for _, g := range rule.Grants {
+		if !slices.ContainsFunc(all[i].Grants, func(x identity.TeamRole) bool {
+			return x.Role == g.Role && identity.Normalize(x.Team) == identity.Normalize(g.Team)
+		}) {
+			return fmt.Errorf("group %s is not mapped to %s:%s, only to %s", rule.Group, g.Team, g.Role, grantsText(all[i].Grants))
+		}
+	}
+	return nil
+}
+
+func (e *env) rolesApply() *cobra.Command {
+	var f remapFlags
+	var file string
+	c := &cobra.Command{
+		Use:   "apply [-f FILE]",
+		Short: "Make the role mapping exactly what a file says",
+		Long: "Make the role mapping exactly what a file says: a YAML list, as role_mapping in a configuration. Groups that the\n" +
+			"file does not name give nothing but the default role any more. `-f -` reads standard input.\n\n" +
+			"Without -f, put in force what the configuration declares: a server does that when it starts, unless the guard\n" +
+			"holds it." + remapStatus,
+		Example: "  idpsync roles apply -f mapping.yaml --dry-run\n  idpsync roles apply -f mapping.yaml --plan sha256:5f2c...",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				return e.with(func(ctx context.Context, a *app.App, _ []string) error {
+					p, err := a.SyncMapping(ctx, e.actor(), f.dryRun, f.hash)
+					return e.remapped(a, &p, err, f)
+				})(c, nil)
+			}
+			rules, err := e.readMapping(file)
+			if err != nil {
+				return err
+			}
+			return e.remap(c.Context(), roles.Edit{All: &rules}, f)
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", "", "read the role mapping from `FILE`, - for standard input")
+	f.add(c)
+	return c
+}
+
+// mostMapping bounds what is read of a role mapping.
+const mostMapping = 8 << 20
+
+func (e *env) readMapping(file string) ([]roles.Rule, error) {
+	in := e.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, mostMapping))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	list, err := configs.ParseRoleMapping(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	rules := []roles.Rule{}
+	for i, m := range list {
+		rule := roles.Rule{Group: m.Group}
+		for _, g := range m.Grants {
+			rule.Grants = append(rule.Grants, identity.TeamRole{Team: g.Team, Role: g.Role})
+		}
+		if identity.Normalize(m.Group) == "" || len(rule.Grants) == 0 {
+			return nil, fmt.Errorf("%s: entry %d: want a group and what it grants", file, i+1)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+func (e *env) remap(ctx context.Context, edit roles.Edit, f remapFlags) error {
+	a, err := e.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return e.remapWith(ctx, a, edit, f)
+}
+
+func (e *env) remapWith(ctx context.Context, a *app.App, edit roles.Edit, f remapFlags) error {
+	p, err := a.Remap(ctx, e.actor(), edit, f.dryRun, f.hash)
+	return e.remapped(a, &p, err, f)
+}
+
+// remapped prints what a change of the mapping came to, or would.
+func (e *env) remapped(_ *app.App, p *lifecycle.MappingPlan, err error, f remapFlags) error {
+	if err := atLeast("lines", f.lines, 0); err != nil {
+		return err
+	}
+	if errors.Is(err, lifecycle.ErrPlanChanged) {
+		return fmt.Errorf("%w: it is %s now; look at it with --dry-run", err, p.Hash)
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.printRemap(p, f.lines); err != nil {
+		return err
+	}
+	switch {
+	case p.Empty():
+		return nil
+	case p.Held():
+		return asStatus(exitHeld)
+	case !p.Applied:
+		return asStatus(exitChanges)
+	}
+	return nil
+}
+
+func (e *env) printRemap(p *lifecycle.MappingPlan, lines int) error {
+	status := "planned"
+	switch {
+	case p.Applied:
+		status = "done"
+	case p.Held():
+		status = "held"
+	}
+	if e.json() {
+		return e.printRemapJSON(p, status)
+	}
+	if p.Empty() {
+		e.say("Nothing to change: the role mapping is so.")
+		return nil
+	}
+	color, n := e.palette(), 0
+	for _, r := range p.Rules {
+		for _, g := range r.Added {
+			fmt.Fprintln(e.out, color.paint(green, fmt.Sprintf("+ group %s gives %s:%s", r.Group, g.Team, g.Role)))
+		}
+		for _, g := range r.Removed {
+			fmt.Fprintln(e.out, color.paint(red, fmt.Sprintf("- group %s gives %s:%s", r.Group, g.Team, g.Role)))
+		}
+	}
+	if p.DefaultRole[0] != p.DefaultRole[1] {
+		fmt.Fprintln(e.out, color.paint(yellow, fmt.Sprintf("~ default_role %q -> %q", p.DefaultRole[0], p.DefaultRole[1])))
+	}
+	for _, part := range []struct {
+		list       []lifecycle.RoleEffect
+		sign, verb string
+		color      string
+	}{{p.Gains, "+", "gains", green}, {p.Losses, "-", "loses", red}} {
+		for _, r := range part.list {
+			if n++; lines == 0 || n <= lines {
+				fmt.Fprintln(e.out, color.paint(part.color, fmt.Sprintf("%s %s %s %s:%s", part.sign, r.UserName, part.verb, r.Team, r.Role)))
+			}
+		}
+	}
+	if lines > 0 && n > lines {
+		fmt.Fprintln(e.out, color.paint(dim, fmt.Sprintf("  ... and %d more", n-lines)))
+	}
+	if p.Guard != "" && !p.Applied {
+		fmt.Fprintln(e.out, color.paint(yellow, "! held ("+p.Guard+")"))
+		e.say("Nothing was changed. To do it all the same: the same command with --plan %s", p.Hash)
+	}
+	fmt.Fprintf(e.out, "Role mapping %s: %d gained, %d lost, by %d groups.\n", status, len(p.Gains), len(p.Losses), len(p.Groups))
+	return nil
+}
+
+func (e *env) printRemapJSON(p *lifecycle.MappingPlan, status string) error {
+	for _, r := range p.Rules {
+		if err := e.print(map[string]any{"type": "rule", "group": r.Group, "added": r.Added, "removed": r.Removed}); err != nil {
+			return err
+		}
+	}
+	for _, g := range p.Groups {
+		if err := e.print(map[string]any{"type": "group", "id": g.ID, "name": g.Name, "members": g.Members, "added": g.Added, "removed": g.Removed}); err != nil {
+			return err
+		}
+	}
+	for i, list := range [][]lifecycle.RoleEffect{p.Gains, p.Losses} {
+		for _, r := range list {
+			if err := e.print(map[string]any{"type": []string{"gain", "loss"}[i], "user_id": r.UserID, "user_name": r.UserName, "team": r.Team, "role": r.Role}); err != nil {
+				return err
+			}
+		}
+	}
+	return e.print(map[string]any{
+		"type": "mapping", "status": status, "plan_hash": p.Hash, "guard": p.Guard, "gains": len(p.Gains), "losses": len(p.Losses), "losing": p.Losing,
+	})
+}
+
+func (e *env) rolesGrant() *cobra.Command {
+	return &cobra.Command{
+		Use: "grant USER TEAM:ROLE...", Short: "Give a person roles by hand",
+		Long: "Give a person roles on teams by hand. They stand beside what groups and the identity provider give, until they are\n" +
+			"taken away by hand.",
+		Example: "  idpsync roles grant ana@acme.test Payments:operator",
+		Args:    cobra.ArbitraryArgs,
+		RunE:    e.byHand("grant", (*lifecycle.Applier).GiveRole, "%s has %s:%s by hand already.", "Gave %s %s:%s."),
+	}
+}
+
+func (e *env) rolesRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke USER TEAM:ROLE...", Short: "Take away roles that were given by hand",
+		Long: "Take away roles that were given to a person by hand. What groups and the identity provider give stays: end that\n" +
+			"there, or with `roles unmap`.",
+		Example: "  idpsync roles revoke ana@acme.test Payments:operator",
+		Args:    cobra.ArbitraryArgs,
+		RunE:    e.byHand("revoke", (*lifecycle.Applier).TakeRole, "", "Took %[2]s:%[3]s from %[1]s."),
+	}
+}
+
+type handGrant func(*lifecycle.Applier, context.Context, identity.Actor, string, identity.TeamRole) (bool, error)
+
+// byHand makes the body of a command that gives or takes roles. already is what is said where nothing changes; where it
+// is "", that is an error.
+func (e *env) byHand(name string, do handGrant, already, done string) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < 2 {
+			return usageError{fmt.Errorf("want a person and what role: idpsync roles %s USER TEAM:ROLE...", name)}
+		}
+		grants, err := teamRoles(args[1:])
+		if err != nil {
+			return err
+		}
+		return e.with(func(ctx context.Context, a *app.App, _ []string) error {
+			u, err := a.FindUser(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			for _, g := range grants {
+				changed, err := do(a.Applier, ctx, e.actor(), u.ID, g)
+				switch {
+				case errors.Is(err, store.ErrNotFound):
+					return fmt.Errorf("%s is deleted", u.UserName)
+				case err != nil:
+					return err
+				case changed:
+					e.say(done, u.UserName, g.Team, g.Role)
+				case already != "":
+					e.say(already, u.UserName, g.Team, g.Role)
+				default:
+					return fmt.Errorf("%s has no %s:%s by hand: idpsync access %s tells why it is held, if it is", u.UserName, g.Team, g.Role, u.UserName)
+				}
+			}
+			return nil
+		})(c, args)
+	}
+}
