@@ -56,6 +56,9 @@ cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
 cmd/internal/signin               :
 cmd/internal/signin/assertion     :
+cmd/internal/signin/fetch         : connectors
+cmd/internal/signin/oidcrp        : cmd/internal/signin/assertion cmd/internal/signin/fetch
+cmd/internal/signin/idptest       : cmd/internal/signin/assertion
 cmd/internal/telemetry            :
 cmd/internal/archtest             :
 `
@@ -96,6 +99,11 @@ var dependencies = []dependency{
 	{"github.com/lmittmann/tint", "cmd/internal/telemetry", false, "loggers are handed in"},
 	{"github.com/prometheus/client_golang", "reconcile connectors scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
 	{"github.com/google/uuid", "store store/storetest reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
+	{"github.com/coreos/go-oidc/v3", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
+	{"golang.org/x/oauth2", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
+	{"github.com/oauth2-proxy/mockoidc", "cmd/internal/signin/idptest", false, "for tests: a provider that we did not write"},
+	{"github.com/go-jose/go-jose/v4", "cmd/internal/signin/idptest", false, "for tests: tokens are verified by go-oidc"},
+	{"github.com/golang-jwt/jwt/v5", "cmd/internal/signin/idptest", false, "for tests: tokens are verified by go-oidc"},
 	{"golang.org/x/crypto/argon2", "cmd/internal/signin", false, "passwords are checked in one place"},
 	{"golang.org/x/sync", "store reconcile connectors/... scim cmd/...", true, "pure packages start no goroutines"},
 	{"golang.org/x/time/rate", "connectors scim cmd/internal/...", false, "limits belong to the edges"},

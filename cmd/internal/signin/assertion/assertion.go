@@ -80,8 +80,8 @@ type Provider interface {
 	// Name is SAML or OIDC.
 	Name() string
 	// Begin binds the sign-in to the browser with a cookie and redirects it to the identity provider. returnTo is where
-	// the browser wants to go afterwards: whatever is not a local path becomes "/". When it returns an error, nothing
-	// has been written: an *UnavailableError, or another where the Memory fails.
+	// the browser wants to go afterwards: whatever is not a local path becomes "/". When it returns an error, it has
+	// written neither status nor body: an *UnavailableError, or another where the Memory fails.
 	Begin(w http.ResponseWriter, r *http.Request, returnTo string) error
 	// Finish reads the identity provider's answer. It writes no body; it may set cookies. The error is a *RefusedError
 	// where the answer is not to be believed, an *UnavailableError where the identity provider could not be asked, or
