@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type house struct {
 	*testing.T
 	*lifecycle.Applier
 	s    *store.Store
+	mu   sync.Mutex
 	now  time.Time
 	seen int64 // the last audit event that a test has asked for
 	runs int
@@ -57,6 +59,8 @@ func (h *house) remap(rules ...roles.Rule) {
 }
 
 func (h *house) tick() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.now = h.now.Add(time.Second)
 	return h.now
 }
