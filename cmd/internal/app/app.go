@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/connectors/entra"
@@ -68,12 +69,14 @@ type App struct {
 	Engine   *reconcile.Engine
 	Registry *prometheus.Registry
 	sources  []reconcile.Source
+	signIns  *signin.Metrics
 }
 
 // New builds the program: it opens the database, sets a fresh one up, and makes the connectors without calling them.
 func New(ctx context.Context, config *configs.Config, logger *slog.Logger) (*App, error) {
 	a := &App{Config: config, Logger: logger, Registry: prometheus.NewRegistry()}
 	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.signIns = signin.NewMetrics(a.Registry)
 	var err error
 	if a.Mapping, err = mapping(config); err != nil {
 		return nil, err

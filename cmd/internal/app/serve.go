@@ -10,6 +10,7 @@ import (
 
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
+	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/scim"
@@ -32,7 +33,16 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	}
 	// The URL is known only now, and nothing is served before Run.
 	follower := &follower{setting: a.Applier, delay: a.Config.SCIM.ActivationDelay, logger: a.Logger}
-	if routes, err = a.routes(server.URL(), follower); err != nil {
+	base := a.Config.BaseURL
+	if base == "" {
+		base = server.URL()
+	}
+	people, err := a.signIn(base)
+	if err != nil {
+		_ = server.Close()
+		return err
+	}
+	if routes, err = a.routes(base, follower, people); err != nil {
 		_ = server.Close()
 		return err
 	}
@@ -52,6 +62,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	group.Go(func() error { return scheduler.Run(ctx) })
 	group.Go(func() error { return follower.Run(ctx) })
 	group.Go(func() error { return a.prune(ctx) })
+	group.Go(func() error { return people.Run(ctx) })
 	if listening != nil {
 		listening(server.URL())
 	}
@@ -73,12 +84,8 @@ func (a *App) Ready(ctx context.Context) error {
 	return a.Store.CheckSchema(ctx)
 }
 
-// routes returns what is served; own is the server's own URL.
-func (a *App) routes(own string, follower *follower) (http.Handler, error) {
-	base := a.Config.BaseURL
-	if base == "" {
-		base = own
-	}
+// routes returns what is served; base is the address that clients use.
+func (a *App) routes(base string, follower *follower, people *signin.Service) (http.Handler, error) {
 	handler, err := scim.New(scim.Options{
 		Store: a.Store, Applier: a.Applier, Auth: apikey.NewAuthenticator(a.Store, a.Logger, nil), BaseURL: base,
 		TrustProxy: a.Config.TrustProxy, Enabled: follower.enabled, Closed: follower.closed,
@@ -90,6 +97,7 @@ func (a *App) routes(own string, follower *follower) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	mux.Handle("/", people.Handler())
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux would redirect `//Users` and `/Users/`, which SCIM clients do not follow.

@@ -54,7 +54,7 @@ cmd/internal/cli                  : *
 cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
-cmd/internal/signin               :
+cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :
 cmd/internal/signin/fetch         : connectors
 cmd/internal/signin/oidcrp        : cmd/internal/signin/assertion cmd/internal/signin/fetch

@@ -21,13 +21,22 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
+type remoteKey struct{}
+
+// Remote returns the address of the client whose request ctx belongs to, without a port, or "". Behind a proxy that is
+// trusted it is what the proxy says.
+func Remote(ctx context.Context) string {
+	remote, _ := ctx.Value(remoteKey{}).(string)
+	return remote
+}
+
 // handler puts the request's id, the log, the recovery and the probes around what is served.
 func (s *Server) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		defer s.conns.work(r.Context())()
 		id := s.requestID(r)
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		r = r.WithContext(context.WithValue(context.WithValue(r.Context(), requestIDKey{}, id), remoteKey{}, s.remote(r)))
 		w.Header().Set("X-Request-Id", id)
 		answer := &response{ResponseWriter: w}
 		defer func() { s.finish(answer, r, began, recover()) }()
@@ -64,7 +73,7 @@ func (s *Server) finish(w *response, r *http.Request, began time.Time, panicked 
 	}
 	// Not the query: a filter has people's names in it.
 	s.o.Logger.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", w.statusOrOK(), "bytes", w.bytes,
-		"duration_ms", float64(time.Since(began).Microseconds())/1000, "remote", s.remote(r), "request_id", id)
+		"duration_ms", float64(time.Since(began).Microseconds())/1000, "remote", Remote(r.Context()), "request_id", id)
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // the answer is half out: cut the connection, so that nobody takes it for whole
 	}

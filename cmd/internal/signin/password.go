@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -39,8 +40,7 @@ func HashPassword(password string) (string, error) {
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt) // never fails: it ends the program instead
 	sum := argon2.IDKey([]byte(password), salt, passes, memoryKiB, threads, hashLength)
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memoryKiB, passes, threads,
-		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum)), nil
+	return parameters() + base64.RawStdEncoding.EncodeToString(salt) + "$" + base64.RawStdEncoding.EncodeToString(sum), nil
 }
 
 // CheckPassword tells whether a password is the one that was hashed. It takes about 40 ms and 19 MiB, so that callers
@@ -67,6 +67,36 @@ func CheckPassword(hash, password string) (bool, error) {
 	}
 	got := argon2.IDKey([]byte(password), salt, time, memory, lanes, uint32(len(want)))
 	return subtle.ConstantTimeCompare(got, want) == 1, nil
+}
+
+// MinPassword is the number of characters that a chosen password has at least.
+const MinPassword = 14
+
+// WeakPasswordError says what is wrong with a password that somebody chose.
+type WeakPasswordError struct{ Reason string }
+
+func (e *WeakPasswordError) Error() string { return e.Reason }
+
+// CheckChosen refuses a password that somebody chose with a *WeakPasswordError: one that is short, is made of a few
+// characters, or holds the name of the account.
+func CheckChosen(password, userName string) error {
+	distinct := map[rune]bool{}
+	for _, r := range password {
+		distinct[r] = true
+	}
+	lower := strings.ToLower(password)
+	local, _, _ := strings.Cut(strings.ToLower(userName), "@")
+	switch {
+	case len(password) > maxPassword:
+		return &WeakPasswordError{"the password is longer than 1024 bytes"}
+	case utf8.RuneCountInString(password) < MinPassword:
+		return &WeakPasswordError{fmt.Sprintf("the password has fewer than %d characters: choose a longer one, for example four or five words", MinPassword)}
+	case len(distinct) < 5:
+		return &WeakPasswordError{"the password repeats a few characters: choose one with more of them"}
+	case len(local) >= 3 && strings.Contains(lower, local):
+		return &WeakPasswordError{"the password holds the name of the account: choose one without it"}
+	}
+	return nil
 }
 
 // NewPassword returns a random password of 125 bits that can be read aloud: five groups of five lower-case letters and
