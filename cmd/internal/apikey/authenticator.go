@@ -37,6 +37,44 @@ func NewAuthenticator(s Store, logger *slog.Logger, now func() time.Time) *Authe
 	return &Authenticator{store: s, logger: logger, now: now}
 }
 
+// RefusedError says why a key is not let in, for the log: to the caller all reasons look the same. It is a
+// scim.ErrUnauthenticated.
+type RefusedError struct {
+	KeyID  string // "" where the text has not the form of a key
+	Reason string
+}
+
+func (e *RefusedError) Error() string {
+	if e.KeyID == "" {
+		return e.Reason
+	}
+	return "the API key " + e.KeyID + " " + e.Reason
+}
+
+// Is makes every refusal a scim.ErrUnauthenticated.
+func (e *RefusedError) Is(target error) bool { return target == scim.ErrUnauthenticated }
+
+// refusal says why a key is not let in, or "". held has unknownHash where there is no such key.
+func refusal(key Key, held *store.Holder, now time.Time) string {
+	matches := key.Matches(held.Hash) // first of all, and always
+	switch {
+	case held.ID == "":
+		return "is not known"
+	case !matches:
+		return "comes with another secret"
+	case !held.Revoked.IsZero():
+		return "is revoked"
+	case !held.Disabled.IsZero():
+		return "is disabled, as its owner was deactivated"
+	case !held.Live(now):
+		return "is expired"
+	case !held.OwnerActive:
+		// Deactivation disables the keys of a user; one that was enabled by hand since gives no access either.
+		return "has an owner who is not active"
+	}
+	return ""
+}
+
 // unknownHash is compared with where there is no key, so that an unknown id takes the time of a wrong secret.
 var unknownHash = make([]byte, 32)
 
@@ -46,7 +84,7 @@ var unknownHash = make([]byte, 32)
 func (a *Authenticator) Authenticate(ctx context.Context, bearer string, along ...*store.UserLookup) (scim.Principal, error) {
 	key, err := Parse(bearer)
 	if err != nil {
-		return scim.Principal{}, fmt.Errorf("%w: %w", scim.ErrUnauthenticated, err)
+		return scim.Principal{}, &RefusedError{Reason: err.Error()}
 	}
 	held, err := a.store.KeyHolder(ctx, key.ID(), along...)
 	switch {
@@ -56,12 +94,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string, along .
 		return scim.Principal{}, fmt.Errorf("look up the API key %s: %w", key.ID(), err)
 	}
 	now := a.now().UTC()
-	if !key.Matches(held.Hash) || !held.Live(now) {
-		return scim.Principal{}, fmt.Errorf("%w: the key %s is unknown, revoked, disabled or expired", scim.ErrUnauthenticated, key.ID())
-	}
-	if !held.OwnerActive {
-		// Deactivation disables the keys of a user; one that was enabled by hand since gives no access either.
-		return scim.Principal{}, fmt.Errorf("%w: the owner of the key %s is not active", scim.ErrUnauthenticated, key.ID())
+	if reason := refusal(key, &held, now); reason != "" {
+		return scim.Principal{}, &RefusedError{KeyID: key.ID(), Reason: reason}
 	}
 	if now.Sub(held.LastUsed) >= time.Minute {
 		if err := a.store.TouchKey(ctx, held.ID, now); err != nil {

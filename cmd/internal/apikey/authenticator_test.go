@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +70,15 @@ func (st *stage) authenticate(text string) (scim.Principal, error) {
 	return a.Authenticate(st.t.Context(), text)
 }
 
+// refuse wants a key to be refused, and the error to say why without the secret.
+func (st *stage) refuse(name, text, reason string) {
+	st.t.Helper()
+	_, err := st.authenticate(text)
+	if !errors.Is(err, scim.ErrUnauthenticated) || err.Error() != reason {
+		st.t.Errorf("a key that is %s gives %q, want %q", name, err, reason)
+	}
+}
+
 func TestAuthenticateNamesTheHolder(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
@@ -123,38 +131,29 @@ func TestAuthenticateRefuses(t *testing.T) {
 			t.Errorf("before its end a key gives %v", err)
 		}
 		unknown := apikey.Generate()
-		for name, text := range map[string]string{
-			"garbled":  "abc",
-			"mistyped": text[:len(text)-1] + string(text[len(text)-1]^1),
-			"unknown":  unknown.Reveal(),
-			"nul":      "idps_\x00",
-		} {
-			if _, err := st.authenticate(text); !errors.Is(err, scim.ErrUnauthenticated) {
-				t.Errorf("a key that is %s gives %v, want ErrUnauthenticated", name, err)
-			} else if strings.Contains(err.Error(), unknown.Reveal()) {
-				t.Errorf("the error holds the key: %v", err)
-			}
-		}
+		st.refuse("garbled", "abc", "not an idpsync API key: one begins with idps_ and has 66 characters")
+		st.refuse("nul", "idps_\x00", "not an idpsync API key: one begins with idps_ and has 66 characters")
+		st.refuse("mistyped", text[:len(text)-1]+string(text[len(text)-1]^1), "the API key is mistyped or cut off: its checksum does not fit")
+		st.refuse("unknown", unknown.Reveal(), "the API key "+unknown.ID()+" is not known")
+		forged := apikey.Generate()
+		st.inTx(func(ctx context.Context, tx *store.Tx) error {
+			return tx.InsertKey(ctx, store.Key{ID: forged.ID(), UserID: st.user.ID, Name: "x", Source: "x", Hash: unknown.Hash(), Created: st.now})
+		})
+		st.refuse("of another secret", forged.Reveal(), "the API key "+forged.ID()+" comes with another secret")
 		st.now = st.now.Add(time.Hour)
-		if _, err := st.authenticate(expiring.Reveal()); !errors.Is(err, scim.ErrUnauthenticated) {
-			t.Errorf("an expired key gives %v, want ErrUnauthenticated", err)
-		}
+		st.refuse("expired", expiring.Reveal(), "the API key "+expiring.ID()+" is expired")
 		revoked := apikey.Generate()
 		st.insert(revoked, time.Time{})
 		st.inTx(func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.RevokeKey(ctx, revoked.ID(), st.now)
 			return err
 		})
-		if _, err := st.authenticate(revoked.Reveal()); !errors.Is(err, scim.ErrUnauthenticated) {
-			t.Errorf("a revoked key gives %v, want ErrUnauthenticated", err)
-		}
+		st.refuse("revoked", revoked.Reveal(), "the API key "+revoked.ID()+" is revoked")
 		st.inTx(func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.DisableKeys(ctx, []string{st.user.ID}, st.now)
 			return err
 		})
-		if _, err := st.authenticate(text); !errors.Is(err, scim.ErrUnauthenticated) {
-			t.Errorf("a disabled key gives %v, want ErrUnauthenticated", err)
-		}
+		st.refuse("disabled", text, "the API key "+st.key.ID()+" is disabled, as its owner was deactivated")
 	})
 }
 
@@ -171,9 +170,7 @@ func TestAuthenticateRefusesTheKeyOfAnInactiveOwner(t *testing.T) {
 			u.Active, u.Version = false, version+1
 			return tx.UpdateUser(ctx, &u, version)
 		})
-		if _, err := st.authenticate(st.key.Reveal()); !errors.Is(err, scim.ErrUnauthenticated) {
-			t.Errorf("the key of an inactive owner gives %v, want ErrUnauthenticated", err)
-		}
+		st.refuse("of an inactive owner", st.key.Reveal(), "the API key "+st.key.ID()+" has an owner who is not active")
 	})
 }
 
