@@ -103,10 +103,23 @@ func (h *past) step() {
 		name string
 		do   func() error
 	}{
-		{"create", h.create1}, {"create", h.create1}, {"profile", h.profile}, {"deactivate", h.deactivate}, {"delete", h.deleteUser},
-		{"group", h.createGroup}, {"group", h.createGroup}, {"rename", h.renameGroup}, {"delete group", h.deleteGroup},
-		{"members", h.changeMembers}, {"members", h.changeMembers}, {"members", h.changeMembers}, {"members", h.changeMembers},
-		{"mapping", h.changeMapping}, {"pull", h.pull}, {"pull", h.pull}, {"link", h.link},
+		{"create", h.create1},
+		{"create", h.create1},
+		{"profile", h.profile},
+		{"deactivate", h.deactivate},
+		{"delete", h.deleteUser},
+		{"group", h.createGroup},
+		{"group", h.createGroup},
+		{"rename", h.renameGroup},
+		{"delete group", h.deleteGroup},
+		{"members", h.changeMembers},
+		{"members", h.changeMembers},
+		{"members", h.changeMembers},
+		{"members", h.changeMembers},
+		{"mapping", h.changeMapping},
+		{"pull", h.pull},
+		{"pull", h.pull},
+		{"link", h.link},
 	}
 	s := one(h, steps)
 	if err := s.do(); err == nil {

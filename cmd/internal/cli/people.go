@@ -12,79 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/reconcile/roles"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
-
-func (e *env) accessCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "access USER",
-		Short: "Show a person's teams and roles, with the reason for each",
-		Long: "Show what a person may do, and every reason for it. A role is held while one of its reasons stands.\n" +
-			"USER is a userName, an id or an externalId.",
-		Example: "  idpsync access ana@acme.test\n  idpsync access ana@acme.test --output json",
-		Args:    oneArg("USER"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			u, err := a.FindUser(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			grants, err := a.Store.EffectiveGrants(ctx, u.ID)
-			if err != nil {
-				return err
-			}
-			access := roles.Explain(&u, grants)
-			if e.json() {
-				return e.print(access)
-			}
-			return e.printAccess(access)
-		}),
-	}
-}
-
-func (e *env) printAccess(access roles.Access) error {
-	state := "active"
-	if !access.Active {
-		state = "inactive: nothing below is in force"
-	}
-	fmt.Fprintf(e.out, "%s  (%s)\n", access.UserName, state)
-	if access.Reason != "" {
-		fmt.Fprintln(e.out, access.Reason)
-	}
-	if len(access.Teams) == 0 {
-		fmt.Fprintln(e.out, "no role on any team")
-		return nil
-	}
-	rows := [][]string{{"TEAM", "ROLE", "BECAUSE OF"}}
-	for _, team := range access.Teams {
-		for _, role := range team.Roles {
-			var reasons []string
-			for _, via := range role.Via {
-				reasons = append(reasons, viaText(via))
-			}
-			rows = append(rows, []string{team.Team, role.Role, strings.Join(reasons, "; ")})
-		}
-	}
-	return e.table(rows)
-}
-
-// viaText is one reason for a role.
-func viaText(via roles.Via) string {
-	switch via.Kind {
-	case identity.GrantManual:
-		return "given by hand"
-	case identity.GrantDirect:
-		return "stated by the identity provider"
-	case identity.GrantJIT:
-		return "given at sign-in"
-	}
-	reason := strings.TrimSpace(string(via.Kind) + " " + via.Name)
-	if via.Through != "" {
-		reason += " (through " + via.Through + ")"
-	}
-	return reason
-}
 
 // userJSON is a user as `--output json` prints it.
 type userJSON struct {

@@ -28,7 +28,7 @@ func (e *env) rolesCommand() *cobra.Command {
 			"which too many people lose a role (role_guard) is held until it is approved by its hash.",
 		Example: "  idpsync roles list\n  idpsync roles map Engineering Payments:operator --dry-run\n  idpsync roles who root:admin",
 	}
-	c.AddCommand(e.rolesList(), e.rolesMap(), e.rolesUnmap(), e.rolesApply(), e.rolesGrant(), e.rolesRevoke())
+	c.AddCommand(e.rolesList(), e.rolesMap(), e.rolesUnmap(), e.rolesApply(), e.rolesGrant(), e.rolesRevoke(), newRolesWho(e))
 	return c
 }
 
@@ -56,7 +56,7 @@ func teamRoles(texts []string) ([]identity.TeamRole, error) {
 // mappedJSON is a rule of the role mapping as `--output json` prints it.
 type mappedJSON struct {
 	Group    string              `json:"group"`
-	GroupID  string              `json:"group_id,omitempty"`
+	GroupID  string              `json:"group_id"`
 	Members  int                 `json:"members"`
 	Grants   []identity.TeamRole `json:"grants"`
 	Declared bool                `json:"declared"`
