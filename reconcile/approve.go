@@ -28,6 +28,7 @@ type Approval struct {
 	PlanHash string // of the run, as it was looked at
 	By       identity.Actor
 	Progress func(Progress)
+	Begun    func(identity.Run) // told of the run once the decision is written down
 }
 
 // Approve applies just what a run held, once: whoever is to be deactivated for absence is read by id again first. It returns
@@ -57,6 +58,9 @@ func (e *Engine) Approve(ctx context.Context, a Approval) (identity.Run, error) 
 	run.Status, run.Phase, run.LeaseEpoch = identity.RunRunning, "verify", lease.Epoch
 	if err := e.decide(ctx, &run, lease, identity.DecisionApproved, a.By); err != nil {
 		return run, err
+	}
+	if a.Begun != nil {
+		a.Begun(run)
 	}
 	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
 	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()

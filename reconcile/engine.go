@@ -90,7 +90,8 @@ type Request struct {
 	Group    string // only this group with its members: immutable id, id or displayName
 	Trigger  string // "schedule", "cli", "api", "demo"
 	Progress func(Progress)
-	Step     func(Step) // of a run of one person or group: told what is read and matched
+	Step     func(Step)         // of a run of one person or group: told what is read and matched
+	Begun    func(identity.Run) // told of the run once it is written down
 
 	// MaxDeactivations, where set, takes the place of the guard's limits for users in this run.
 	MaxDeactivations *int
@@ -161,6 +162,9 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	}
 	if err := e.store.PutRun(ctx, &run); err != nil {
 		return run, err
+	}
+	if req.Begun != nil {
+		req.Begun(run)
 	}
 	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
 	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()

@@ -80,26 +80,53 @@ type eventRow struct {
 	Fields, Members, Reason                        string
 }
 
-// AuditQuery selects events, the newest first.
+// AuditQuery selects events, the newest first. What is zero selects everything.
 type AuditQuery struct {
-	ObjectID string // "" for all objects
-	RunID    string // "" for all runs
-	Before   int64  // Seq to go on before; 0 starts with the newest
-	Limit    int
+	ObjectID  string    // of what the event is about
+	UserID    string    // about a person: the account's own events, and those by which it came into groups and left them
+	ActorID   string    // of who did it
+	Type      string    // of the event; with ".*" at its end, all that begin so
+	RequestID string    // of the request that did it
+	RunID     string    // of the run that did it
+	From, To  time.Time // not before, and before
+	Before    int64     // Seq to go on before
+	Limit     int
+}
+
+// where returns the query's condition with its parameters.
+func (q *AuditQuery) where(d dialect) (string, []any) {
+	condition, args := "TRUE", []any{}
+	add := func(wanted bool, text string, values ...any) {
+		if wanted {
+			condition, args = condition+" AND "+text, append(args, values...)
+		}
+	}
+	add(q.ObjectID != "", "object_id = ?", q.ObjectID)
+	add(q.UserID != "", "(object_id = ? OR "+ofMemberships+" AND "+d.namesMember()+")", q.UserID, q.UserID)
+	add(q.ActorID != "", "actor_id = ?", q.ActorID)
+	prefix, begins := strings.CutSuffix(q.Type, "*")
+	add(begins, "substr(type, 1, ?) = ?", len(prefix), prefix)
+	add(!begins && q.Type != "", "type = ?", q.Type)
+	add(q.RequestID != "", "request_id = ?", q.RequestID)
+	add(q.RunID != "", "run_id = ?", q.RunID)
+	add(!q.From.IsZero(), "at >= ?", stamp(q.From))
+	add(!q.To.IsZero(), "at < ?", stamp(q.To))
+	add(q.Before > 0, "seq < ?", q.Before)
+	return condition, args
+}
+
+// namesMember is the condition on a membership event that it names a user.
+func (d dialect) namesMember() string {
+	if d.postgres() {
+		return "members @> jsonb_build_array(CAST(? AS text))"
+	}
+	return "instr(members, ?) > 0"
 }
 
 // Audit returns events of the audit log, the newest first.
 func (r reader) Audit(ctx context.Context, q AuditQuery) ([]identity.Event, error) {
-	statement, args := "SELECT seq, at, type, actor_kind, actor_id, actor_name, request_id, run_id, object, object_id, name, fields, members, reason FROM audit_events WHERE TRUE", []any{}
-	if q.ObjectID != "" {
-		statement, args = statement+" AND object_id = ?", append(args, q.ObjectID)
-	}
-	if q.RunID != "" {
-		statement, args = statement+" AND run_id = ?", append(args, q.RunID)
-	}
-	if q.Before > 0 {
-		statement, args = statement+" AND seq < ?", append(args, q.Before)
-	}
+	condition, args := q.where(r.d)
+	statement := "SELECT seq, at, type, actor_kind, actor_id, actor_name, request_id, run_id, object, object_id, name, fields, members, reason FROM audit_events WHERE " + condition
 	var rows []eventRow
 	if err := r.raw(ctx, statement+" ORDER BY seq DESC LIMIT ?", append(args, q.Limit)...).Scan(&rows).Error; err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)

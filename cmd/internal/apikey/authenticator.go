@@ -14,6 +14,7 @@ import (
 // Store is what an Authenticator reads, and where it notes a key's use. *store.Store is one.
 type Store interface {
 	KeyHolder(ctx context.Context, id string, along ...*store.UserLookup) (store.Holder, error)
+	KeyCaller(ctx context.Context, id string) (store.Caller, error)
 	TouchKey(ctx context.Context, id string, now time.Time) error
 }
 
@@ -55,7 +56,7 @@ func (e *RefusedError) Error() string {
 func (e *RefusedError) Is(target error) bool { return target == scim.ErrUnauthenticated }
 
 // refusal says why a key is not let in, or "". held has unknownHash where there is no such key.
-func refusal(key Key, held *store.Holder, now time.Time) string {
+func refusal(key Key, held *store.Key, ownerActive bool, now time.Time) string {
 	matches := key.Matches(held.Hash) // first of all, and always
 	switch {
 	case held.ID == "":
@@ -68,7 +69,7 @@ func refusal(key Key, held *store.Holder, now time.Time) string {
 		return "is disabled, as its owner was deactivated"
 	case !held.Live(now):
 		return "is expired"
-	case !held.OwnerActive:
+	case !ownerActive:
 		// Deactivation disables the keys of a user; one that was enabled by hand since gives no access either.
 		return "has an owner who is not active"
 	}
@@ -93,14 +94,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string, along .
 	case err != nil:
 		return scim.Principal{}, fmt.Errorf("look up the API key %s: %w", key.ID(), err)
 	}
-	now := a.now().UTC()
-	if reason := refusal(key, &held, now); reason != "" {
-		return scim.Principal{}, &RefusedError{KeyID: key.ID(), Reason: reason}
-	}
-	if now.Sub(held.LastUsed) >= time.Minute {
-		if err := a.store.TouchKey(ctx, held.ID, now); err != nil {
-			a.logger.WarnContext(ctx, "key use not noted", "key_id", held.ID, "error", err)
-		}
+	if err := a.admit(ctx, key, &held.Key, held.OwnerActive); err != nil {
+		return scim.Principal{}, err
 	}
 	return scim.Principal{
 		KeyID: held.ID, KeyName: held.Name,
@@ -108,4 +103,38 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string, along .
 		Source:      held.Source,
 		Provisioner: held.Provisioner,
 	}, nil
+}
+
+// Caller returns the key with what its owner may do in administration, as Authenticate does for SCIM:
+// scim.ErrUnauthenticated for a key that lets nobody in, any other error is the server's own.
+func (a *Authenticator) Caller(ctx context.Context, bearer string) (store.Caller, error) {
+	key, err := Parse(bearer)
+	if err != nil {
+		return store.Caller{}, &RefusedError{Reason: err.Error()}
+	}
+	held, err := a.store.KeyCaller(ctx, key.ID())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		held.Hash = unknownHash
+	case err != nil:
+		return store.Caller{}, fmt.Errorf("look up the API key %s: %w", key.ID(), err)
+	}
+	if err := a.admit(ctx, key, &held.Key, held.OwnerActive); err != nil {
+		return store.Caller{}, err
+	}
+	return held, nil
+}
+
+// admit says whether a key is let in, as it is held, and notes its use.
+func (a *Authenticator) admit(ctx context.Context, key Key, held *store.Key, ownerActive bool) error {
+	now := a.now().UTC()
+	if reason := refusal(key, held, ownerActive, now); reason != "" {
+		return &RefusedError{KeyID: key.ID(), Reason: reason}
+	}
+	if now.Sub(held.LastUsed) >= time.Minute {
+		if err := a.store.TouchKey(ctx, held.ID, now); err != nil {
+			a.logger.WarnContext(ctx, "key use not noted", "key_id", held.ID, "error", err)
+		}
+	}
+	return nil
 }

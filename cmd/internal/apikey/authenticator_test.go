@@ -211,3 +211,28 @@ func TestAFailingDatabaseIsTheServersOwnError(t *testing.T) {
 		t.Errorf("Authenticate = %v, want an error that is not ErrUnauthenticated", err)
 	}
 }
+
+func TestCallerTellsRootRoles(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		st := newStage(t, s)
+		a := apikey.NewAuthenticator(st.Store, slog.New(slog.DiscardHandler), func() time.Time { return st.now })
+		got, err := a.Caller(t.Context(), st.key.Reveal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []identity.Role{identity.RoleAdmin, identity.RoleSCIMProvisioner}
+		if diff := cmp.Diff(want, got.RootRoles); diff != "" || got.UserID != st.user.ID || got.ID != st.key.ID() {
+			t.Errorf("Caller = %+v; roles (-want +got):\n%s", got, diff)
+		}
+		st.inTx(func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.RevokeKey(ctx, st.key.ID(), st.now)
+			return err
+		})
+		for name, bearer := range map[string]string{"revoked": st.key.Reveal(), "unknown": apikey.Generate().Reveal(), "garbled": "idps_"} {
+			if _, err := a.Caller(t.Context(), bearer); !errors.Is(err, scim.ErrUnauthenticated) {
+				t.Errorf("Caller with a key that is %s = %v, want ErrUnauthenticated", name, err)
+			}
+		}
+	})
+}
