@@ -58,6 +58,7 @@ cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/
 cmd/internal/signin/assertion     :
 cmd/internal/signin/fetch         : connectors
 cmd/internal/signin/oidcrp        : cmd/internal/signin/assertion cmd/internal/signin/fetch
+cmd/internal/signin/samlsp        : cmd/internal/signin/assertion cmd/internal/signin/fetch
 cmd/internal/signin/idptest       : cmd/internal/signin/assertion
 cmd/internal/telemetry            :
 cmd/internal/archtest             :
@@ -101,6 +102,9 @@ var dependencies = []dependency{
 	{"github.com/google/uuid", "store store/storetest reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
 	{"github.com/coreos/go-oidc/v3", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
 	{"golang.org/x/oauth2", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
+	{"github.com/crewjam/saml", "cmd/internal/signin/samlsp cmd/internal/signin/idptest", true, "one service provider; everybody else is told what was said"},
+	{"github.com/russellhaering/goxmldsig", "cmd/internal/signin/samlsp cmd/internal/signin/idptest", true, "signatures are checked in one place"},
+	{"github.com/beevik/etree", "cmd/internal/signin/idptest", true, "for tests: what others sent is read once, by the library that checks it"},
 	{"github.com/oauth2-proxy/mockoidc", "cmd/internal/signin/idptest", false, "for tests: a provider that we did not write"},
 	{"github.com/go-jose/go-jose/v4", "cmd/internal/signin/idptest", false, "for tests: tokens are verified by go-oidc"},
 	{"github.com/golang-jwt/jwt/v5", "cmd/internal/signin/idptest", false, "for tests: tokens are verified by go-oidc"},

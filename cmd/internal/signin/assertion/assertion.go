@@ -91,3 +91,10 @@ type Provider interface {
 	// nothing.
 	Handler() http.Handler
 }
+
+// Runner is a Provider that keeps what it knows of the identity provider fresh: its metadata, keys and addresses. Both
+// providers are. Without it they go on with what they learned first, but for keys that they meet and do not know.
+type Runner interface {
+	// Run returns nil when ctx ends. What fails meanwhile is logged and tried again.
+	Run(ctx context.Context) error
+}

@@ -20,6 +20,7 @@ const (
 	ReasonUnsolicited     Reason = "unsolicited"      // not the answer to a sign-in that was begun here and is open
 	ReasonReplayed        Reason = "replayed"         // used before
 	ReasonBrowser         Reason = "browser"          // begun in another browser
+	ReasonSeveral         Reason = "several"          // more than one assertion, or one id twice: a signature could be of another than is read
 	ReasonEncrypted       Reason = "encrypted"        // encrypted, and we have no key that opens it
 	ReasonState           Reason = "state"            // no sign-in with this state was begun here, or it was used
 	ReasonNonce           Reason = "nonce"            // an ID token of another sign-in
@@ -67,7 +68,7 @@ func (e *RefusedError) Public() string {
 	case ReasonEmailUnverified:
 		return "Your e-mail address is not verified at your identity provider. Verify it there, then sign in again."
 	case ReasonMalformed, ReasonSignature, ReasonAlgorithm, ReasonIssuer, ReasonAudience, ReasonRecipient, ReasonNotYet,
-		ReasonConditions, ReasonEncrypted, ReasonNonce, ReasonSubject:
+		ReasonConditions, ReasonSeveral, ReasonEncrypted, ReasonNonce, ReasonSubject:
 	}
 	return "The sign-in was refused. Please tell your administrator."
 }

@@ -20,6 +20,8 @@ type app struct {
 	idp    *idptest.OIDCServer
 	memory *idptest.Memory
 	ahead  time.Duration // of the application's clock; to be set before the first request
+
+	provider *oidcrp.Provider
 }
 
 // outcome is how a sign-in ended.
@@ -49,6 +51,7 @@ func start(t *testing.T, change func(*oidcrp.Options)) *app {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.provider = provider
 	mux.HandleFunc("GET "+assertion.PathOIDC, func(w http.ResponseWriter, r *http.Request) {
 		if err := provider.Begin(w, r, r.FormValue("return_to")); err != nil {
 			report(w, nil, err)

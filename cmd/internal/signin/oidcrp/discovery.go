@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -13,15 +12,11 @@ import (
 	"github.com/idpsync/idpsync/cmd/internal/signin/fetch"
 )
 
-// rediscover is how old a discovery document may get. Keys are asked for whenever an unknown one is met.
-const rediscover = time.Hour
-
 // discovery is what the provider says of itself (OpenID Connect Discovery 1.0, section 3).
 type discovery struct {
 	provider   *oidc.Provider
 	keys       oidc.KeySet
 	algorithms []string
-	at         time.Time
 
 	Keys         string   `json:"jwks_uri"`
 	Algorithms   []string `json:"id_token_signing_alg_values_supported"`
@@ -29,8 +24,15 @@ type discovery struct {
 	IssParameter bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
 }
 
-// Check discovers the provider anew, and tells what is wrong with it. It is for diagnosis: signing in does not need it.
-func (p *Provider) Check(ctx context.Context) error {
+// Run does what assertion.Runner says.
+func (p *Provider) Run(ctx context.Context) error {
+	return fetch.Keep(ctx, p.Refresh, func(err error) {
+		p.options.Logger.WarnContext(ctx, "openid connect provider cannot be discovered", "error", err, "retry_in", fetch.RetryAfter)
+	})
+}
+
+// Refresh asks the provider what it says of itself. If that fails, what it said before goes on to hold.
+func (p *Provider) Refresh(ctx context.Context) error {
 	ctx, cancel := p.bound(ctx)
 	defer cancel()
 	found, err := p.fetchDiscovery(ctx)
@@ -43,19 +45,16 @@ func (p *Provider) Check(ctx context.Context) error {
 	return nil
 }
 
-// discover returns what the provider says of itself. When it does not answer, what it said before goes on to hold.
+// discover returns what the provider says of itself, and asks if that is not known.
 func (p *Provider) discover(ctx context.Context) (*discovery, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock() // whoever comes meanwhile waits for the same answer
-	if p.found != nil && p.options.Now().Sub(p.found.at) < rediscover {
-		return p.found, nil
-	}
-	found, err := p.fetchDiscovery(ctx)
-	switch {
-	case err == nil:
+	if p.found == nil {
+		found, err := p.fetchDiscovery(ctx)
+		if err != nil {
+			return nil, unavailable("discover "+p.options.Issuer, err)
+		}
 		p.found = found
-	case p.found == nil:
-		return nil, unavailable("discover "+p.options.Issuer, err)
 	}
 	return p.found, nil
 }
@@ -66,7 +65,7 @@ func (p *Provider) fetchDiscovery(ctx context.Context) (*discovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := &discovery{provider: provider, at: p.options.Now()}
+	found := &discovery{provider: provider}
 	if err := provider.Claims(found); err != nil {
 		return nil, fmt.Errorf("read the discovery document: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type Options struct {
 	CAFile       string           // PEM file of authorities to trust besides the system's, or ""
 	Memory       assertion.Memory // shared by all replicas
 	Now          func() time.Time // nil: time.Now
+	Logger       *slog.Logger     // nil: none
 
 	// RequireVerifiedEmail refuses an address of which the provider says that it is not verified. One of which it says
 	// nothing is accepted: a company's directory holds addresses that an administrator gave out, and mostly leaves the
@@ -52,9 +54,12 @@ type Provider struct {
 	found *discovery // nil until the provider answered
 }
 
-var _ assertion.Provider = (*Provider)(nil)
+var (
+	_ assertion.Provider = (*Provider)(nil)
+	_ assertion.Runner   = (*Provider)(nil)
+)
 
-// New returns a provider. It asks nobody: the provider is discovered by whoever signs in first, or by Check.
+// New returns a provider. It asks nobody: the provider is discovered by Run, or by whoever signs in first.
 func New(o Options) (*Provider, error) {
 	switch {
 	case o.Issuer == "", o.ClientID == "", o.RedirectURL == "", o.UserName == "":
@@ -64,6 +69,9 @@ func New(o Options) (*Provider, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	client, err := fetch.New(o.CAFile)
 	if err != nil {

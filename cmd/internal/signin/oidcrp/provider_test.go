@@ -1,6 +1,7 @@
 package oidcrp_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -459,8 +460,10 @@ func TestUnavailable(t *testing.T) {
 			t.Fatal(got.Detail)
 		}
 		a.idp.Misbehave(down("/.well-known/openid-configuration", http.StatusServiceUnavailable))
-		a.ahead = 2 * time.Hour
-		a.idp.Advance(2 * time.Hour)
+		var unavailable *assertion.UnavailableError
+		if err := a.provider.Refresh(t.Context()); !errors.As(err, &unavailable) {
+			t.Errorf("Refresh = %v, want unavailable", err)
+		}
 		if got := a.signIn(t); got.Assertion == nil {
 			t.Errorf("what the provider said before no longer holds: %s", got.Detail)
 		}
@@ -501,5 +504,40 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 		if _, err := oidcrp.New(o); err == nil {
 			t.Errorf("New without %s = nil", name)
 		}
+	}
+}
+
+// TestRun: what the provider says anew is heard.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	a := start(t, nil)
+	if got := a.signIn(t); got.Assertion == nil {
+		t.Fatal(got.Detail)
+	}
+	a.idp.Misbehave(idptest.OIDCFault{Discovery: announce("ES256")})
+	if got := a.signIn(t); got.Assertion == nil {
+		t.Fatalf("nobody has asked yet: %s", got.Detail)
+	}
+	asked := make(chan struct{}, 1)
+	a.idp.Misbehave(idptest.OIDCFault{Discovery: func(d map[string]any) {
+		announce("ES256")(d)
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- a.provider.Run(ctx) }()
+	<-asked
+	// The answer is under way; who signs in now waits for it, or goes by what was known.
+	for got := a.signIn(t); got.Reason != assertion.ReasonAlgorithm; got = a.signIn(t) {
+		if got.Assertion == nil {
+			t.Fatalf("refused: %q (%s), want algorithm", got.Reason, got.Detail)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
 	}
 }
