@@ -618,6 +618,50 @@ func TestSignIn_OIDC(t *testing.T) {
 	})
 }
 
+// TestSignIn_SAML goes through what differs from OpenID Connect: the answer comes as a form that another site posts.
+func TestSignIn_SAML(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		idp := idptest.SAML(t)
+		s := serve(t, dsn, fmt.Sprintf("role_mapping:\n  - {group: Engineering, grants: [{team: root, role: operator}]}\n"+
+			"sign_in: {saml: {metadata_url: %q, ca_file: %q}}\n", idp.URL+"/metadata", idptest.WriteCA(t, idp.CA)))
+		glass := s.admin("glass@acme.test")
+		metadata := s.browser().get("/sign-in/saml/metadata")
+		if metadata.status != 200 || !strings.Contains(metadata.body, s.url+"/sign-in/saml/acs") {
+			t.Errorf("metadata: %d\n%s", metadata.status, metadata.body)
+		}
+		signIn := func(p idptest.Person) *idptest.Page {
+			t.Helper()
+			idp.SignIn(p)
+			b := idptest.NewBrowser(idp.CA)
+			t.Cleanup(b.Close)
+			return s.sso(b, "/sign-in/saml?return_to=/account")
+		}
+		ana := idptest.Ana()
+		s.wantSSO(signIn(ana), 200, "<td>root</td><td>operator</td><td>given at sign-in, for the group Engineering</td>")
+		u, err := s.app.Store.UserByName(t.Context(), ana.Email)
+		s.must(err)
+		none := ana
+		none.Groups = []string{}
+		s.wantSSO(signIn(none), 403, "has no role on any team")
+		breakGlass := ana
+		breakGlass.ID, breakGlass.Email = "x", glass.UserName
+		s.wantSSO(signIn(breakGlass), 403, "signs in with its password")
+		idp.Misbehave(idptest.SAMLFault{Signed: idptest.SignedNothing})
+		s.wantSSO(signIn(ana), 403, "refused")
+		idp.Misbehave(idptest.SAMLFault{})
+		_, err = s.app.Applier.ChangeUser(t.Context(), tester, "scim:k", u.ID, 0, func(u *identity.User) error {
+			u.Active = false
+			return nil
+		})
+		s.must(err)
+		s.wantSSO(signIn(ana), 403, "deactivated")
+		// The answer is posted by another site, and is let through; everything else is not.
+		b := s.browser()
+		b.want(b.post("/sign-in/saml/acs", nil, "Sec-Fetch-Site", "cross-site"), 403, "/sign-in/saml/acs", "The sign-in was refused")
+		b.want(b.post("/sign-out", nil, "Sec-Fetch-Site", "cross-site"), 403, "/sign-out", "page of another site")
+	})
+}
+
 func sqlite(t *testing.T) string {
 	t.Helper()
 	return storetest.MigratedSQLiteDSN(t)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
 	"github.com/idpsync/idpsync/cmd/internal/signin/assertion"
@@ -134,8 +135,20 @@ func (s *Service) Handler() http.Handler {
 	return secured(s.Protect(mux))
 }
 
-// Run forgets what has served its time, now and then, until ctx ends.
+// Run forgets what has served its time, now and then, and lets identity providers' parts keep up to date, until ctx
+// ends.
 func (s *Service) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.prune(ctx) })
+	for _, p := range s.providers {
+		if runner, ok := p.Provider.(assertion.Runner); ok {
+			group.Go(func() error { return runner.Run(ctx) })
+		}
+	}
+	return group.Wait()
+}
+
+func (s *Service) prune(ctx context.Context) error {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
