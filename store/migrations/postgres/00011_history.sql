@@ -1,7 +1,7 @@
 -- +goose Up
 -- The past is told from the audit log: whose memberships an event tells of, what a group was called and gave, and
 -- what teams were called.
-CREATE INDEX audit_events_members ON audit_events USING gin (members jsonb_path_ops)
+CREATE INDEX audit_events_members ON audit_events USING gin (members jsonb_path_ops) WITH (fastupdate = off)
     WHERE type IN ('membership.added', 'membership.removed');
 CREATE INDEX audit_events_groups ON audit_events (object_id, seq)
     WHERE object = 'group' AND type NOT IN ('membership.added', 'membership.removed');
