@@ -11,9 +11,9 @@ import (
 // Memory is an assertion.Memory of one process. The zero value is empty and goes by time.Now.
 type Memory struct {
 	Now func() time.Time // nil: time.Now
-	Err error            // what every call fails with, if set before the first
 
 	mu   sync.Mutex
+	err  error
 	kept map[[2]string]kept
 }
 
@@ -28,8 +28,8 @@ var _ assertion.Memory = (*Memory)(nil)
 func (m *Memory) Put(_ context.Context, kind, key, value string, expires time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.Err != nil {
-		return false, m.Err
+	if m.err != nil {
+		return false, m.err
 	}
 	if had, ok := m.kept[[2]string{kind, key}]; ok && m.now().Before(had.expires) {
 		return false, nil
@@ -45,12 +45,19 @@ func (m *Memory) Put(_ context.Context, kind, key, value string, expires time.Ti
 func (m *Memory) Take(_ context.Context, kind, key string) (string, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.Err != nil {
-		return "", false, m.Err
+	if m.err != nil {
+		return "", false, m.err
 	}
 	had, ok := m.kept[[2]string{kind, key}]
 	delete(m.kept, [2]string{kind, key})
 	return had.value, ok && m.now().Before(had.expires), nil
+}
+
+// Fail has every call fail with err from now on; nil ends that.
+func (m *Memory) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
 }
 
 // Len counts what is kept of a kind, expired or not.

@@ -1,11 +1,15 @@
 package idptest
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -17,6 +21,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -97,16 +102,62 @@ func newKeyPair(name string) (*keyPair, error) {
 	if err != nil {
 		return nil, err
 	}
+	certificate, err := selfSigned(name, key)
+	return &keyPair{key, certificate}, err
+}
+
+func selfSigned(name string, key crypto.Signer) (*x509.Certificate, error) {
 	now := time.Now()
 	draft := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(10, 0, 0),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, draft, draft, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, draft, draft, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := x509.ParseCertificate(der)
-	return &keyPair{key, certificate}, err
+	return x509.ParseCertificate(der)
+}
+
+// WriteKey writes a certificate and its key to PEM files in a directory of the test, and returns their names: RSA, or
+// ECDSA where curve is set.
+func WriteKey(t testing.TB, curve bool) (certificateFile, keyFile string) {
+	t.Helper()
+	certificate, key, err := keyPEM(curve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certificateFile, keyFile = filepath.Join(dir, "saml.crt"), filepath.Join(dir, "saml.key")
+	for name, text := range map[string][]byte{certificateFile: certificate, keyFile: key} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certificateFile, keyFile
+}
+
+// applicationKey is the RSA key of every application that has one.
+var applicationKey = sync.OnceValues(func() (*keyPair, error) { return newKeyPair("application.example") })
+
+func keyPEM(curve bool) (certificate, key []byte, err error) {
+	var signer crypto.Signer
+	var signed *x509.Certificate
+	if curve {
+		if signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return nil, nil, err
+		}
+		signed, err = selfSigned("application.example", signer)
+	} else {
+		var pair *keyPair
+		if pair, err = applicationKey(); err == nil {
+			signer, signed = pair.key, pair.certificate
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(signer)
+	return PEM(signed), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
 }
 
 // SAML starts an identity provider that ends with the test. Ana signs in, until SignIn says otherwise.
@@ -405,7 +456,7 @@ func (s *SAMLServer) sign(element *etree.Element) (*etree.Element, error) {
 	if !ok || issuer == nil {
 		return nil, errors.New("there is no signature, or no issuer to put it behind")
 	}
-	signed.RemoveChild(signature)
+	signed.Child = signed.Child[:len(signed.Child)-1] // the library appends without telling the signature so
 	signed.InsertChildAt(issuer.Index()+1, signature)
 	return signed, nil
 }

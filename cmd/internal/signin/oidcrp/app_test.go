@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ type app struct {
 	*httptest.Server
 	idp    *idptest.OIDCServer
 	memory *idptest.Memory
-	ahead  time.Duration // of the application's clock; to be set before the first request
+	ahead  atomic.Int64 // nanoseconds that the application's clock is ahead
 
 	provider *oidcrp.Provider
 }
@@ -64,7 +65,7 @@ func start(t *testing.T, change func(*oidcrp.Options)) *app {
 	return a
 }
 
-func (a *app) now() time.Time { return time.Now().Add(a.ahead) }
+func (a *app) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 
 func report(w http.ResponseWriter, person *assertion.Assertion, err error) {
 	var refused *assertion.RefusedError

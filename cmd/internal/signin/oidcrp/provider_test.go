@@ -346,7 +346,7 @@ func TestASignInWaitsTenMinutes(t *testing.T) {
 	for wait, want := range map[time.Duration]assertion.Reason{9 * time.Minute: "", 11 * time.Minute: assertion.ReasonState} {
 		a := start(t, nil)
 		b, answer := a.other(t)
-		a.ahead = wait
+		a.ahead.Store(int64(wait))
 		a.idp.Advance(wait)
 		if got := a.finish(t, b, answer); got.Reason != want {
 			t.Errorf("after %s: refused: %q (%s), want %q", wait, got.Reason, got.Detail, want)
@@ -474,7 +474,7 @@ func TestUnavailable(t *testing.T) {
 func TestMemoryFails(t *testing.T) {
 	t.Parallel()
 	a := start(t, nil)
-	a.memory.Err = errors.New("the database is away")
+	a.memory.Fail(errors.New("the database is away"))
 	page, err := a.browser(t).Get(a.URL + assertion.PathOIDC)
 	if err != nil || !strings.Contains(page.Body, "the database is away") || page.Location != "" {
 		t.Errorf("Begin: %v, %v", page, err)
