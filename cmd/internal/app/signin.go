@@ -33,7 +33,7 @@ func (a *App) signIn(base string) (*signin.Service, error) {
 		p, err := oidcrp.New(oidcrp.Options{
 			Issuer: c.OIDC.Issuer, ClientID: c.OIDC.ClientID, ClientSecret: c.OIDC.ClientSecret.Reveal(), RedirectURL: base + assertion.PathOIDCAnswer,
 			Scopes: c.OIDC.Scopes, UserName: c.OIDC.UserName, Groups: c.OIDC.Groups, CAFile: c.OIDC.CAFile, Memory: memory,
-			RequireVerifiedEmail: c.OIDC.RequireVerifiedEmail,
+			RequireVerifiedEmail: c.OIDC.RequireVerifiedEmail, Logger: a.Logger,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("sign_in.oidc: %w", err)

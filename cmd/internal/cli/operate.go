@@ -38,7 +38,7 @@ func (e *env) serveCommand() *cobra.Command {
 }
 
 func (e *env) adminCommand() *cobra.Command {
-	c := &cobra.Command{Use: "admin", Short: "Make local administrators (break glass)", Example: "  idpsync admin create you@example.com --scim"}
+	c := &cobra.Command{Use: "admin", Short: "Make local administrators (break glass), and see to their passwords", Example: "  idpsync admin create you@example.com --scim\n  idpsync admin password you@example.com"}
 	var provisioner bool
 	create := &cobra.Command{
 		Use:   "create EMAIL",
@@ -80,7 +80,7 @@ func (e *env) adminCommand() *cobra.Command {
 		},
 	}
 	create.Flags().BoolVar(&provisioner, "scim", false, "also give scim_provisioner, to own SCIM keys")
-	c.AddCommand(create)
+	c.AddCommand(create, e.adminPassword(), e.adminUnlock())
 	return c
 }
 

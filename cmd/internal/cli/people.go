@@ -134,7 +134,7 @@ func (e *env) usersCommand() *cobra.Command {
 			return e.table(rows)
 		}),
 	}
-	c.AddCommand(list, show, e.usersDeactivate(), e.usersReactivate())
+	c.AddCommand(list, show, e.usersDeactivate(), e.usersReactivate(), e.usersUnlink())
 	return c
 }
 
