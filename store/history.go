@@ -18,6 +18,9 @@ const (
 	ofTeams          = "object = 'team'"
 )
 
+// ofAccounts is the condition on a person's events that they are about the account or a grant: of sign-ins there are many.
+const ofAccounts = "(substr(type, 1, 5) = 'user.' OR substr(type, 1, 6) = 'grant.')"
+
 // History returns what the audit log tells, up to a moment, of what a person might do: events of the person, of the
 // groups around the person at that moment, themselves or by nested ones, and of teams that got other names, the oldest
 // first. Membership events list of their members only the person and these groups.
@@ -38,7 +41,7 @@ func (r reader) History(ctx context.Context, userID string, until time.Time) ([]
 			rows = append(rows, found...)
 		}
 	}
-	read("SELECT "+columns+" FROM audit_events WHERE object_id = ? AND object = 'user' AND at <= ?", userID, stamp(until))
+	read("SELECT "+columns+" FROM audit_events WHERE object_id = ? AND object = 'user' AND "+ofAccounts+" AND at <= ?", userID, stamp(until))
 	if len(groups) > 0 {
 		statement, args := r.d.lookup(columns, "audit_events", "object = 'group' AND "+notOfMemberships+" AND at <= ?", []any{stamp(until)}, "object_id", "text", groups)
 		if !r.d.postgres() {
@@ -141,11 +144,11 @@ func (r reader) membershipEvents(ctx context.Context, ids []string, until time.T
 	return rows, err
 }
 
-// FirstEvent returns the first event about a user, a group or whatever else has an id; ErrNotFound.
-func (r reader) FirstEvent(ctx context.Context, id string) (identity.Event, error) {
+// FirstUserEvent returns the first event about an account; ErrNotFound.
+func (r reader) FirstUserEvent(ctx context.Context, userID string) (identity.Event, error) {
 	var rows []eventRow
-	err := r.raw(ctx, "SELECT seq, at, type, object, object_id, name, reason FROM audit_events WHERE object_id = ? AND type <> ? ORDER BY seq LIMIT 1",
-		id, string(identity.EventRefused)).Scan(&rows).Error
+	err := r.raw(ctx, "SELECT seq, at, type, object, object_id, name, reason FROM audit_events WHERE object_id = ? AND object = 'user' AND "+
+		ofAccounts+" ORDER BY seq LIMIT 1", userID).Scan(&rows).Error
 	if err != nil {
 		return identity.Event{}, fmt.Errorf("read the audit log: %w", err)
 	}

@@ -50,7 +50,7 @@ func AccessAt(ctx context.Context, s *store.Store, userID string, at time.Time) 
 		return access, err
 	}
 	// Nothing until then: what came later says why.
-	first, notFound := s.FirstEvent(ctx, userID)
+	first, notFound := s.FirstUserEvent(ctx, userID)
 	if errors.Is(notFound, store.ErrNotFound) {
 		return access, err
 	}

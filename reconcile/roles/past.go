@@ -51,7 +51,7 @@ func Past(userID string, events []identity.Event, at time.Time) (PastAccess, err
 		if e.At.After(at) {
 			continue
 		}
-		if unknown.First.IsZero() && e.Object == identity.ObjectUser && e.ObjectID == userID && e.Type != identity.EventRefused {
+		if unknown.First.IsZero() && e.ObjectID == userID && ofAccount(e.Type) {
 			unknown.UserName, unknown.First, unknown.Created = e.Name, e.At, e.Type == identity.EventUserCreated
 		}
 		p.event(e)
@@ -60,6 +60,16 @@ func Past(userID string, events []identity.Event, at time.Time) (PastAccess, err
 		return PastAccess{}, unknown
 	}
 	return PastAccess{Explain(&p.user, p.grants()), at}, nil
+}
+
+// ofAccount tells whether an event of a type tells the state of an account.
+func ofAccount(t identity.EventType) bool {
+	switch t {
+	case identity.EventUserCreated, identity.EventUserUpdated, identity.EventUserDeactivated, identity.EventUserReactivated,
+		identity.EventUserConverted, identity.EventUserDeleted:
+		return true
+	}
+	return false
 }
 
 // past is what is known after some events.
@@ -85,12 +95,10 @@ func (p *past) group(id string) *pastGroup {
 }
 
 func (p *past) event(e *identity.Event) {
+	if ofAccount(e.Type) && e.ObjectID == p.user.ID {
+		p.changeUser(e)
+	}
 	switch e.Type {
-	case identity.EventUserCreated, identity.EventUserUpdated, identity.EventUserDeactivated, identity.EventUserReactivated,
-		identity.EventUserConverted, identity.EventUserDeleted:
-		if e.ObjectID == p.user.ID {
-			p.changeUser(e)
-		}
 	case identity.EventGroupCreated, identity.EventGroupUpdated:
 		p.group(e.ObjectID).name = e.Name
 		p.renameUnnumbered(e)
