@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idpsync/idpsync/cmd/internal/apikey"
 	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/cmd/internal/signin/idptest"
@@ -291,19 +292,17 @@ func TestSignIn_NoRole(t *testing.T) {
 // TestSignIn_Replicas signs in on one replica and sees on the other what ends the session there, within a second.
 func TestSignIn_Replicas(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, dsn string) {
-		one := serve(t, dsn, "scim: {enabled: true}\n")
-		one.admin("glass@acme.test")
-		two := serve(t, dsn, "scim: {enabled: true}\n")
+		const config = "scim: {enabled: true, activation_delay: 0s}\n"
+		one := serve(t, dsn, config)
+		key := one.scimKey("glass@acme.test")
+		two := serve(t, dsn, config)
 		for _, tc := range []struct {
 			name string
 			end  func(a *app.App, u identity.User) error
 		}{
-			{"deactivated", func(a *app.App, u identity.User) error {
-				_, err := a.Applier.ChangeUser(t.Context(), tester, "scim:k", u.ID, 0, func(u *identity.User) error {
-					u.Active = false
-					return nil
-				})
-				return err
+			{"deactivated", func(_ *app.App, u identity.User) error {
+				return one.scim(key, http.MethodPatch, "/Users/"+u.ID, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],`+
+					`"Operations":[{"op":"replace","path":"active","value":false}]}`)
 			}},
 			{"deleted", func(a *app.App, u identity.User) error {
 				return a.Applier.DeleteUser(t.Context(), tester, "scim:k", u.ID, 0)
@@ -354,6 +353,46 @@ func TestSignIn_Replicas(t *testing.T) {
 			stop()
 		}
 	})
+}
+
+// scimKey makes an admin with a key for the push endpoint, and waits until that answers.
+func (s *site) scimKey(email string) apikey.Key {
+	s.Helper()
+	owner, err := s.app.Applier.CreateAdmin(s.Context(), tester, email, "hash", true)
+	s.must(err)
+	key := apikey.Generate()
+	s.must(s.app.Applier.CreateKey(s.Context(), tester, store.Key{
+		ID: key.ID(), UserID: owner.ID, Name: "k", Source: "scim:" + key.ID(), Hash: key.Hash(), Created: time.Now(),
+	}))
+	for deadline := time.Now().Add(time.Minute); ; {
+		if err = s.scim(key, http.MethodGet, "/Users?count=1", ""); err == nil {
+			return key
+		}
+		if time.Now().After(deadline) {
+			s.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// scim asks the push endpoint.
+func (s *site) scim(key apikey.Key, method, path, body string) error {
+	r, err := http.NewRequestWithContext(s.Context(), method, s.url+"/scim/v2"+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+key.Reveal())
+	r.Header.Set("Content-Type", "application/scim+json")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		text, err := io.ReadAll(answer.Body)
+		return errors.Join(fmt.Errorf("%s %s: %d %s", method, path, answer.StatusCode, text), err)
+	}
+	return nil
 }
 
 func sessionOf(s *site, u identity.User) *signin.Session {
@@ -657,7 +696,12 @@ func TestSignIn_SAML(t *testing.T) {
 		s.wantSSO(signIn(ana), 403, "deactivated")
 		// The answer is posted by another site, and is let through; everything else is not.
 		b := s.browser()
-		b.want(b.post("/sign-in/saml/acs", nil, "Sec-Fetch-Site", "cross-site"), 403, "/sign-in/saml/acs", "The sign-in was refused")
+		for range 70 {
+			b.want(b.post("/sign-in/saml/acs", nil, "Sec-Fetch-Site", "cross-site"), 403, "/sign-in/saml/acs", "The sign-in was refused")
+		}
+		if told := s.events(identity.EventSignInFailed); told[0] != "malformed" || len(told) > 69 {
+			t.Errorf("%d refusals are recorded, the last one %q: anybody could fill the audit log", len(told), told[0])
+		}
 		b.want(b.post("/sign-out", nil, "Sec-Fetch-Site", "cross-site"), 403, "/sign-out", "page of another site")
 	})
 }

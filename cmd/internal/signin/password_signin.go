@@ -29,16 +29,9 @@ func (s *Service) withPassword(r *http.Request, name, password string) (password
 		return passwordEntry{}, err
 	}
 	browser := s.cookie(r, browserCookie)
-	p := place{account: nobody(name), network: network(remote)}
-	if u != nil {
-		p.account = u.ID
-		known, err := s.store.KnowsBrowser(ctx, hashOf(browser), u.ID)
-		if err != nil {
-			return passwordEntry{}, err
-		}
-		if known {
-			p.browser = markOf(browser)
-		}
+	p, err := s.placeOf(ctx, u, name, remote, browser)
+	if err != nil {
+		return passwordEntry{}, err
 	}
 	t, err := s.take(ctx, by, p, u, remote)
 	if err != nil {
@@ -57,6 +50,20 @@ func (s *Service) withPassword(r *http.Request, name, password string) (password
 		return passwordEntry{}, errCredential
 	}
 	return s.letIn(r, t, u, hash, password, browser)
+}
+
+// placeOf returns where a try with a name comes from. u is nil for nobody.
+func (s *Service) placeOf(ctx context.Context, u *identity.User, name, remote, browser string) (place, error) {
+	p := place{account: nobody(name), network: network(remote)}
+	if u == nil {
+		return p, nil
+	}
+	p.account = u.ID
+	known, err := s.store.KnowsBrowser(ctx, hashOf(browser), u.ID)
+	if known {
+		p.browser = markOf(browser)
+	}
+	return p, err
 }
 
 // letIn opens the session of somebody whose password was right.
@@ -156,7 +163,11 @@ func (s *Service) newPassword(r *http.Request, session *Session, old, chosen str
 		return "", err
 	}
 	u := &identity.User{ID: session.UserID, UserName: session.UserName}
-	t, err := s.take(ctx, by, place{account: u.ID, network: network(remote)}, u, remote)
+	p, err := s.placeOf(ctx, u, u.UserName, remote, s.cookie(r, browserCookie))
+	if err != nil {
+		return "", err
+	}
+	t, err := s.take(ctx, by, p, u, remote)
 	if err != nil {
 		return "", err
 	}

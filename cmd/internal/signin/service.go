@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
 	"github.com/idpsync/idpsync/cmd/internal/signin/assertion"
@@ -56,7 +57,11 @@ type Service struct {
 	hasher      *hasher
 	pages       *template.Template
 	crossOrigin *http.CrossOriginProtection
+	unbelieved  *rate.Limiter // of what the audit log is told of answers that are not to be believed: anybody may post some
 }
+
+// unbelievedBurst is how many such answers are recorded at once; then it is one a second. All are logged and counted.
+const unbelievedBurst = 60
 
 // New returns a Service.
 func New(o Options) (*Service, error) {
@@ -66,6 +71,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		store: o.Store, applier: o.Applier, providers: map[string]Provider{}, passwords: o.Passwords, lifetime: o.Lifetime, idle: o.Idle,
 		secure: o.Secure, now: o.Now, logger: o.Logger, metrics: o.Metrics, hasher: newHasher(), crossOrigin: http.NewCrossOriginProtection(),
+		unbelieved: rate.NewLimiter(1, unbelievedBurst),
 	}
 	if s.now == nil {
 		s.now = time.Now

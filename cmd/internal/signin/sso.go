@@ -67,9 +67,11 @@ func (s *Service) refuseSSO(w http.ResponseWriter, r *http.Request, method strin
 	case errors.As(err, &unbelieved):
 		s.metrics.count(method, outcomeRefused)
 		s.logger.WarnContext(ctx, "sign-in refused", "method", method, "reason", unbelieved.Reason, "error", unbelieved, "remote", remote, "request_id", id)
-		if err := s.applier.SignInFailed(ctx, maker(r), nil, method, remote, string(unbelieved.Reason)); err != nil {
-			s.internal(w, r, "record a sign-in", err)
-			return
+		if s.unbelieved.AllowN(s.now(), 1) {
+			if err := s.applier.SignInFailed(ctx, maker(r), nil, method, remote, string(unbelieved.Reason)); err != nil {
+				s.internal(w, r, "record a sign-in", err)
+				return
+			}
 		}
 		s.fail(w, r, http.StatusForbidden, unbelieved.Public())
 	case errors.As(err, &unavailable):
