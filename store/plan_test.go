@@ -233,6 +233,10 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 			return page(s.Candidates(ctx, sourceIDs[:20], []string{"user7@example.com"}))
 		},
 		"effective grants": func(s *store.Store) error { return page(s.EffectiveGrants(ctx, id)) },
+		"access": func(s *store.Store) error {
+			_, _, err := s.Access(ctx, "USER7@example.com")
+			return err
+		},
 		"local admins":     func(s *store.Store) error { return page(s.CountLocalAdmins(ctx)) },
 		"has role":         func(s *store.Store) error { return page(s.HasRole(ctx, id, identity.RootTeamID, identity.RoleAdmin)) },
 		"key holder":       func(s *store.Store) error { return found(s.KeyHolder(ctx, "nobody's", &store.UserLookup{ID: id})) },

@@ -33,6 +33,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"spool", spoolCases},
 		{"unsettled", unsettledCases},
 		{"teams", teamCases},
+		{"holders", holderCases},
 		{"keys", keyCases},
 		{"sessions", sessionCases},
 		{"sign-ins", signinCases},
