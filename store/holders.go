@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/idpsync/idpsync/store/identity"
@@ -18,8 +19,9 @@ type RoleHolder struct {
 // HolderQuery selects who holds a role on a team.
 type HolderQuery struct {
 	TeamID   string
-	Role     identity.Role
-	Inactive bool // whose grants are suspended too
+	Role     identity.Role // "" for any
+	Inactive bool          // whose grants are suspended too
+	After    string        // userName to go on behind, "" to begin
 }
 
 // RoleHolders calls each for everybody who holds a role on a team, in the order of their userNames, and stops at the first
@@ -29,16 +31,23 @@ func (r reader) RoleHolders(ctx context.Context, q HolderQuery, each func(*RoleH
 	if q.Inactive {
 		where = "TRUE"
 	}
-	rows, err := r.raw(ctx, "SELECT u.id, u.user_name, u.display_name, u.active, u.deleted_at, u.reason, v.kind, v.source_id, v.source_name, v.through FROM ("+
-		"SELECT m.user_id, 'group' AS kind, CAST(g.id AS text) AS source_id, g.display_name AS source_name, '' AS through FROM group_grants gg "+
-		"JOIN groups g ON g.id = gg.group_id JOIN group_members m ON m.group_id = g.id WHERE gg.team_id = ? AND gg.role = ? UNION ALL "+
-		"SELECT m.user_id, 'group', CAST(g.id AS text), g.display_name, i.display_name FROM group_grants gg "+
+	granted, given, args := "gg.team_id = ?", "d.team_id = ?", []any{q.TeamID}
+	if q.Role != "" {
+		granted, given, args = granted+" AND gg.role = ?", given+" AND d.role = ?", append(args, q.Role)
+	}
+	args = slices.Concat(args, args, args)
+	if q.After != "" {
+		where, args = where+" AND u.user_name_key > ?", append(args, identity.Normalize(q.After))
+	}
+	rows, err := r.raw(ctx, "SELECT u.id, u.user_name, u.display_name, u.active, u.deleted_at, u.reason, v.role, v.kind, v.source_id, v.source_name, v.through FROM ("+
+		"SELECT m.user_id, gg.role, 'group' AS kind, CAST(g.id AS text) AS source_id, g.display_name AS source_name, '' AS through FROM group_grants gg "+
+		"JOIN groups g ON g.id = gg.group_id JOIN group_members m ON m.group_id = g.id WHERE "+granted+" UNION ALL "+
+		"SELECT m.user_id, gg.role, 'group', CAST(g.id AS text), g.display_name, i.display_name FROM group_grants gg "+
 		"JOIN groups g ON g.id = gg.group_id JOIN group_closure c ON c.ancestor_id = g.id JOIN groups i ON i.id = c.member_id "+
-		"JOIN group_members m ON m.group_id = i.id WHERE gg.team_id = ? AND gg.role = ? "+
+		"JOIN group_members m ON m.group_id = i.id WHERE "+granted+" "+
 		"AND NOT EXISTS (SELECT 1 FROM group_members o WHERE o.group_id = g.id AND o.user_id = m.user_id) UNION ALL "+
-		"SELECT d.user_id, d.kind, d.source_id, '', '' FROM grants d WHERE d.team_id = ? AND d.role = ?"+
-		") v JOIN users u ON u.id = v.user_id WHERE "+where+" ORDER BY u.user_name_key",
-		q.TeamID, q.Role, q.TeamID, q.Role, q.TeamID, q.Role).Rows()
+		"SELECT d.user_id, d.role, d.kind, d.source_id, '', '' FROM grants d WHERE "+given+
+		") v JOIN users u ON u.id = v.user_id WHERE "+where+" ORDER BY u.user_name_key", args...).Rows()
 	if err != nil {
 		return fmt.Errorf("read holders of a role: %w", err)
 	}
@@ -56,9 +65,9 @@ func (r reader) RoleHolders(ctx context.Context, q HolderQuery, each func(*RoleH
 			next    RoleHolder
 			u       = &next.User
 			deleted *time.Time
-			g       = identity.Grant{TeamID: q.TeamID, Role: q.Role}
+			g       = identity.Grant{TeamID: q.TeamID}
 		)
-		if err := rows.Scan(&u.ID, &u.UserName, &next.DisplayName, &u.Active, &deleted, &u.Reason, &g.Kind, &g.SourceID, &g.SourceName, &g.Through); err != nil {
+		if err := rows.Scan(&u.ID, &u.UserName, &next.DisplayName, &u.Active, &deleted, &u.Reason, &g.Role, &g.Kind, &g.SourceID, &g.SourceName, &g.Through); err != nil {
 			return fmt.Errorf("read holders of a role: %w", err)
 		}
 		if u.ID != holder.User.ID {
