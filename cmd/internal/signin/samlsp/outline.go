@@ -14,11 +14,11 @@ import (
 	"github.com/idpsync/idpsync/cmd/internal/signin/assertion"
 )
 
-// Bounds of an answer. Somebody in two thousand groups needs a quarter of it.
+// Bounds of an answer. Somebody in two thousand groups needs a third of them.
 const (
 	maxForm     = 700 << 10 // bytes, as posted
 	maxDepth    = 50        // of elements in elements
-	maxElements = 20_000
+	maxElements = 6_000
 )
 
 // readForm returns the posted document, and the RelayState.

@@ -60,6 +60,9 @@ type Provider struct {
 	key         crypto.Signer // nil for none
 	certificate *x509.Certificate
 
+	// slots are those of documents that are verified at once: everybody can post one, and it takes a tenth of a second.
+	slots chan struct{}
+
 	mu    sync.Mutex
 	known *metadata // nil until there was some
 	tried time.Time // when it was last asked for
@@ -91,6 +94,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{
 		options: o, acs: *base.JoinPath(assertion.PathSAMLAnswer), own: *base.JoinPath(assertion.PathSAMLMetadata),
+		slots:  make(chan struct{}, 2),
 		cookie: assertion.Cookie{Name: "idpsync-saml", Secure: base.Scheme == "https", CrossSite: true},
 	}
 	if p.entityID = o.EntityID; p.entityID == "" {
@@ -262,6 +266,12 @@ func (p *Provider) verify(ctx context.Context, document []byte, read *outline) (
 	known, err := p.metadata(ctx)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for other answers to be verified: %w", context.Cause(ctx))
 	}
 	var requests []string
 	if read.inResponseTo != "" {

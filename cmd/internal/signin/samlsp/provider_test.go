@@ -355,7 +355,7 @@ func TestRefused(t *testing.T) {
 			return s[from:to]
 		}}, assertion.ReasonMalformed},
 		{"deep", document("</samlp:Status>", strings.Repeat("<x>", 60)+strings.Repeat("</x>", 60)+"</samlp:Status>"), assertion.ReasonMalformed},
-		{"wide", document("</samlp:Status>", strings.Repeat("<x/>", 20_001)+"</samlp:Status>"), assertion.ReasonMalformed},
+		{"wide", document("</samlp:Status>", strings.Repeat("<x/>", 6_001)+"</samlp:Status>"), assertion.ReasonMalformed},
 		{"large", document("</samlp:Status>", strings.Repeat("x", 700<<10)+"</samlp:Status>"), assertion.ReasonMalformed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -368,6 +368,9 @@ func TestRefused(t *testing.T) {
 			}
 			if tc.want == assertion.ReasonDenied && !strings.Contains(got.Detail, "Responder, AuthnFailed: wrong password") {
 				t.Errorf("the detail does not tell what the identity provider says: %s", got.Detail)
+			}
+			if tc.want == assertion.ReasonEncrypted && !strings.Contains(got.Detail, "sign_in.saml.certificate_file") {
+				t.Errorf("the detail does not tell the remedy: %s", got.Detail)
 			}
 			if strings.Contains(got.Detail, "<saml") || len(got.Detail) > 1500 {
 				t.Errorf("the detail quotes what was sent: %s", got.Detail)

@@ -1,7 +1,9 @@
 package samlsp
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -98,6 +100,28 @@ func TestPlainLoopback(t *testing.T) {
 	cookie := w.Header().Get("Set-Cookie")
 	if !strings.HasPrefix(cookie, "idpsync-saml=") || strings.Contains(cookie, "Secure") || strings.Contains(cookie, "SameSite") {
 		t.Errorf("Set-Cookie = %q", cookie)
+	}
+}
+
+// TestVerifyingHasItsTurn: as many as everybody can post are not verified at once.
+func TestVerifyingHasItsTurn(t *testing.T) {
+	t.Parallel()
+	p, idp, b := alone(t, Options{AllowInitiated: true})
+	document := answer(t, p, idp, b)
+	for range cap(p.slots) {
+		p.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the browser has gone"))
+	if _, err := p.verify(ctx, document, &outline{}); err == nil || !strings.Contains(err.Error(), "the browser has gone") {
+		t.Errorf("verify = %v, want that there was no turn", err)
+	}
+	<-p.slots
+	if _, err := p.verify(t.Context(), document, &outline{}); err != nil {
+		t.Errorf("verify = %v", err)
+	}
+	if len(p.slots) != cap(p.slots)-1 {
+		t.Errorf("%d turns are taken, want %d", len(p.slots), cap(p.slots)-1)
 	}
 }
 
