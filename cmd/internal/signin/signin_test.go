@@ -3,6 +3,7 @@ package signin_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/idpsync/idpsync/cmd/internal/signin"
+	"github.com/idpsync/idpsync/cmd/internal/signin/assertion"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
@@ -253,6 +255,69 @@ idpsync_sign_ins_total{method="password",outcome="succeeded"} 1
 `
 	if err := testutil.GatherAndCompare(d.registry, strings.NewReader(want), "idpsync_sign_ins_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+// provider is an identity provider whose answer is never to be believed, or that has none.
+type provider struct {
+	name string
+	err  error
+}
+
+func (p provider) Name() string { return p.name }
+
+func (p provider) Begin(http.ResponseWriter, *http.Request, string) error { return p.err }
+
+func (p provider) Finish(http.ResponseWriter, *http.Request) (*assertion.Assertion, error) {
+	return nil, p.err
+}
+
+func (provider) Handler() http.Handler { return nil }
+
+// TestSSO_UnbelievedAnswers sees that anybody who posts answers of their own making fills no audit log.
+func TestSSO_UnbelievedAnswers(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, func(o *signin.Options) {
+		refused := &assertion.RefusedError{Provider: assertion.SAML, Reason: assertion.ReasonSignature, Detail: "for operators"}
+		o.Providers = []signin.Provider{{Provider: provider{assertion.SAML, refused}}}
+	})
+	recorded := func() (n int) {
+		d.must(d.store.DB().QueryRowContext(t.Context(), "SELECT count(*) FROM audit_events WHERE type = 'signin.failed' AND reason = 'signature'").Scan(&n))
+		return n
+	}
+	for _, want := range []int{60, 61} {
+		for range 100 {
+			answer := d.post("/sign-in/saml/acs", "SAMLResponse=x")
+			body, err := io.ReadAll(answer.Body)
+			d.must(err)
+			if answer.StatusCode != http.StatusForbidden || strings.Contains(string(body), "operators") {
+				t.Fatalf("%d\n%s", answer.StatusCode, body)
+			}
+		}
+		if n := recorded(); n != want {
+			t.Errorf("%d refusals are recorded, want %d", n, want)
+		}
+		d.clock.advance(time.Second)
+	}
+}
+
+func TestSSO_Unavailable(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		err    error
+		status int
+	}{
+		{&assertion.UnavailableError{Provider: assertion.OIDC, Err: errors.New("dial tcp 192.0.2.1")}, http.StatusBadGateway},
+		{errors.New("driver text"), http.StatusInternalServerError},
+	} {
+		d := newDoor(t, func(o *signin.Options) { o.Providers = []signin.Provider{{Provider: provider{assertion.OIDC, tc.err}}} })
+		for _, path := range []string{"/sign-in/oidc", "/sign-in/oidc/callback"} {
+			w := httptest.NewRecorder()
+			d.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			if w.Code != tc.status || strings.Contains(w.Body.String(), "driver") || strings.Contains(w.Body.String(), "dial") {
+				t.Errorf("%v at %s: %d, want %d without the cause:\n%s", tc.err, path, w.Code, tc.status, w.Body)
+			}
+		}
 	}
 }
 
