@@ -1,13 +1,17 @@
 // Command fakeidp serves a fake Okta organization or a fake Entra ID tenant over TLS, for demos, benchmarks and
-// development:
+// development; or an identity provider to sign in at, which signs one person in without asking:
 //
 //	fakeidp --users 500 --groups 12 --memberships 1500 --seed 1 --ca-out ca.pem
 //	fakeidp --type entra --users 500 --app --ca-out ca.pem
+//	fakeidp --type saml --person ana@example.com --person-groups Engineering,Admins --ca-out ca.pem
+//	fakeidp --type oidc --person ana@example.com --ca-out ca.pem
 //
-// It prints one line with what a connector needs, and serves until it is told to stop:
+// It prints one line with what a connector, or sign_in, needs, and serves until it is told to stop:
 //
 //	url=... token=... app_id=...
 //	tenant_id=... client_id=... client_secret=... authority=... graph_url=... service_principal_id=...
+//	metadata_url=...
+//	issuer=... client_id=... client_secret=...
 package main
 
 import (
@@ -19,9 +23,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/idpsync/idpsync/cmd/internal/signin/idptest"
 	"github.com/idpsync/idpsync/connectors/entra/entratest"
 	"github.com/idpsync/idpsync/connectors/okta/oktatest"
 )
@@ -45,6 +51,7 @@ type options struct {
 	enforce, assign            bool
 	lag                        time.Duration
 	token                      string
+	person, personGroups       string
 }
 
 // server is a fake that serves.
@@ -58,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("fakeidp", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var o options
-	kind := flags.String("type", "okta", "identity provider: okta or entra")
+	kind := flags.String("type", "okta", "identity provider: okta or entra to pull from, saml or oidc to sign in at")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address to serve at")
 	flags.IntVar(&o.users, "users", 500, "people")
 	flags.IntVar(&o.groups, "groups", 12, "groups")
@@ -69,6 +76,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&o.assign, "app", false, "add an application with every group assigned to it")
 	flags.DurationVar(&o.lag, "search-lag", 0, "how long Okta's search parameter, or any read of Entra ID's, does not see a change")
 	flags.StringVar(&o.token, "token", "", "Okta API token or Entra ID client secret to accept (default a fixed one)")
+	flags.StringVar(&o.person, "person", "ana@example.com", "e-mail address of the person whom saml or oidc signs in")
+	flags.StringVar(&o.personGroups, "person-groups", "", "groups of that person, with commas between them")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -78,9 +87,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.memberships == 0 {
 		o.memberships = 2 * o.users
 	}
-	serve := map[string]func(options) (server, string, error){"okta": serveOkta, "entra": serveEntra}[*kind]
+	serve := map[string]func(options) (server, string, error){"okta": serveOkta, "entra": serveEntra, "saml": serveSAML, "oidc": serveOIDC}[*kind]
 	if serve == nil {
-		return fmt.Errorf("want --type okta or entra, not %q", *kind)
+		return fmt.Errorf("want --type okta, entra, saml or oidc, not %q", *kind)
 	}
 	server, line, err := serve(o)
 	if err != nil {
@@ -145,4 +154,47 @@ func serveEntra(o options) (server, string, error) {
 		line += " service_principal_id=" + app
 	}
 	return server, line, nil
+}
+
+// serveSAML returns an identity provider and the line that sign_in.saml needs.
+func serveSAML(o options) (server, string, error) {
+	if err := onLoopback(o); err != nil {
+		return nil, "", err
+	}
+	server, err := idptest.StartSAML()
+	if err != nil {
+		return nil, "", err
+	}
+	server.SignIn(personOf(o))
+	return server, "metadata_url=" + server.MetadataURL(), nil
+}
+
+// serveOIDC returns a provider and the line that sign_in.oidc needs.
+func serveOIDC(o options) (server, string, error) {
+	if err := onLoopback(o); err != nil {
+		return nil, "", err
+	}
+	server, err := idptest.StartOIDC()
+	if err != nil {
+		return nil, "", err
+	}
+	server.SignIn(personOf(o))
+	return server, fmt.Sprintf("issuer=%s client_id=%s client_secret=%s", server.Issuer, server.ClientID, server.ClientSecret), nil
+}
+
+// onLoopback refuses other addresses: who reaches these identity providers is signed in.
+func onLoopback(o options) error {
+	if o.listen != "127.0.0.1:0" {
+		return errors.New("saml and oidc sign in whoever asks, and listen on loopback alone: leave --listen away")
+	}
+	return nil
+}
+
+func personOf(o options) idptest.Person {
+	name, _, _ := strings.Cut(o.person, "@")
+	person := idptest.Person{ID: "00u-" + name, Email: o.person, EmailVerified: true, UserName: name, DisplayName: name}
+	if o.personGroups != "" {
+		person.Groups = strings.Split(o.personGroups, ",")
+	}
+	return person
 }

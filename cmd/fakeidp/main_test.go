@@ -116,3 +116,35 @@ func TestRunRefuses(t *testing.T) {
 		t.Errorf("run(--help) = %v", err)
 	}
 }
+
+func TestRunServesWhereToSignIn(t *testing.T) {
+	t.Parallel()
+	said, client, stop := start(t, "--type=oidc", "--person=bo@example.com", "--person-groups=A,B")
+	var discovery struct{ Issuer string }
+	if fetch(t, client, said["issuer"]+"/.well-known/openid-configuration", "", &discovery); discovery.Issuer != said["issuer"] || said["client_id"] == "" || said["client_secret"] == "" {
+		t.Errorf("it says %v, and serves %q", said, discovery.Issuer)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("run = %v", err)
+	}
+
+	said, client, stop = start(t, "--type=saml")
+	resp, err := client.Get(said["metadata_url"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil || !strings.Contains(string(body), `entityID="`+said["metadata_url"]+`"`) {
+		t.Errorf("%s: %v, %s", said["metadata_url"], err, body)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("run = %v", err)
+	}
+
+	for _, kind := range []string{"saml", "oidc"} {
+		if err := run(t.Context(), []string{"--type=" + kind, "--listen=0.0.0.0:0"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "loopback") {
+			t.Errorf("%s for everybody: run = %v", kind, err)
+		}
+	}
+}

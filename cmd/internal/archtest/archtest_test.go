@@ -49,11 +49,12 @@ scim                              : scim/schema scim/filter scim/patch store/ide
 configs                           : store/identity
 
 cmd/idpsync                       : cmd/internal/cli
-cmd/fakeidp                       : connectors/okta/oktatest connectors/entra/entratest
+cmd/fakeidp                       : connectors/okta/oktatest connectors/entra/entratest cmd/internal/signin/idptest
 cmd/internal/cli                  : *
 cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
+cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver reconcile reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :
 cmd/internal/signin/fetch         : connectors
@@ -100,6 +101,7 @@ var dependencies = []dependency{
 	{"github.com/lmittmann/tint", "cmd/internal/telemetry", false, "loggers are handed in"},
 	{"github.com/prometheus/client_golang", "reconcile connectors scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
 	{"github.com/google/uuid", "store store/storetest reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
+	{"github.com/danielgtaylor/huma/v2", "cmd/internal/api", false, "one API is described by its code; SCIM describes itself"},
 	{"github.com/coreos/go-oidc/v3", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
 	{"golang.org/x/oauth2", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
 	{"github.com/crewjam/saml", "cmd/internal/signin/samlsp cmd/internal/signin/idptest", true, "one service provider; everybody else is told what was said"},

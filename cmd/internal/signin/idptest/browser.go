@@ -170,6 +170,12 @@ func WriteCA(t testing.TB, certificate *x509.Certificate) string {
 	return name
 }
 
+// WriteCA writes the provider's authority to a PEM file.
+func (s *OIDCServer) WriteCA(file string) error { return os.WriteFile(file, PEM(s.CA), 0o644) }
+
+// WriteCA writes the identity provider's authority to a PEM file.
+func (s *SAMLServer) WriteCA(file string) error { return os.WriteFile(file, PEM(s.CA), 0o644) }
+
 // readAll returns a body again and again.
 func readAll(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
