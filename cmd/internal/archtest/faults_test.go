@@ -12,6 +12,18 @@ import (
 // TestFaultsAreTested sees that docs/faults.md names tests that there are, at least one for each kind of fault.
 func TestFaultsAreTested(t *testing.T) {
 	t.Parallel()
+	checkNamedTests(t, "docs/faults.md", 20)
+}
+
+// TestStatementsAreTested does so for docs/access.md.
+func TestStatementsAreTested(t *testing.T) {
+	t.Parallel()
+	checkNamedTests(t, "docs/access.md", 30)
+}
+
+// checkNamedTests wants each numbered row of a page's tables to name tests that there are, and at least so many rows.
+func checkNamedTests(t *testing.T, name string, least int) {
+	t.Helper()
 	const root = "../../.."
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
@@ -28,28 +40,28 @@ func TestFaultsAreTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(root + "/docs/faults.md")
+	page, err := os.ReadFile(root + "/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := 0
+	rows := 0
 	row := regexp.MustCompile(`^\| \d+ \|`)
 	named := regexp.MustCompile("`(Test\\w+)`")
 	for line := range strings.Lines(string(page)) {
 		tests := named.FindAllStringSubmatch(line, -1)
 		if row.MatchString(line) {
-			kinds++
+			rows++
 			if len(tests) == 0 {
-				t.Errorf("docs/faults.md: no test in %s", line)
+				t.Errorf("%s: no test in %s", name, line)
 			}
 		}
 		for _, test := range tests {
 			if !there[test[1]] {
-				t.Errorf("docs/faults.md names %s, which is not there", test[1])
+				t.Errorf("%s names %s, which is not there", name, test[1])
 			}
 		}
 	}
-	if kinds < 20 {
-		t.Errorf("docs/faults.md has %d kinds of fault, want 20 at least", kinds)
+	if rows < least {
+		t.Errorf("%s has %d rows, want %d at least", name, rows, least)
 	}
 }
