@@ -36,10 +36,9 @@ type Failures struct {
 }
 
 type failuresRow struct {
-	Kind, Account, Place string
-	Failures             int
-	Since, LastAt        time.Time
-	UntilAt, NotedAt     *time.Time
+	Failures         int
+	Since, LastAt    time.Time
+	UntilAt, NotedAt *time.Time
 }
 
 // LockFailures returns counters in the order of the keys, zero for those that are new, and keeps others from changing
@@ -54,14 +53,11 @@ func (tx *Tx) LockFailures(ctx context.Context, now time.Time, keys ...FailureKe
 	slices.SortFunc(order, func(a, b int) int { return compareKeys(keys[a], keys[b]) })
 	for _, i := range order {
 		k := keys[i]
-		_, err := tx.exec(ctx, "INSERT INTO signin_failures (kind, account, place, failures, since, last_at) VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
-			k.Kind, k.Account, k.Place, stamp(now), stamp(now))
-		if err != nil {
-			return nil, fmt.Errorf("count failures: %w", err)
-		}
 		var row failuresRow
-		err = tx.scan(ctx, &row, "SELECT kind, account, place, failures, since, last_at, until_at, noted_at FROM signin_failures "+
-			"WHERE kind = ? AND account = ? AND place = ?"+tx.d.forUpdate(), k.Kind, k.Account, k.Place)
+		// The update changes nothing and locks the row, so that nobody deletes it before it is counted on.
+		err := tx.scan(ctx, &row, "INSERT INTO signin_failures (kind, account, place, failures, since, last_at) VALUES (?, ?, ?, 0, ?, ?) "+
+			"ON CONFLICT (kind, account, place) DO UPDATE SET kind = excluded.kind RETURNING failures, since, last_at, until_at, noted_at",
+			k.Kind, k.Account, k.Place, stamp(now), stamp(now))
 		if err != nil {
 			return nil, fmt.Errorf("count failures: %w", err)
 		}
