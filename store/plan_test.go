@@ -136,6 +136,27 @@ func (d *directory) nest(ctx context.Context, tx *store.Tx) error {
 	return tx.AddGroupGrant(ctx, store.GroupGrant{GroupID: outer.ID, TeamID: identity.RootTeamID, Role: identity.RoleAdmin})
 }
 
+// tell writes what the audit log tells of everybody, and of the large group: a member at a time, after the first.
+func (d *directory) tell(t *testing.T) {
+	t.Helper()
+	var events []identity.Event
+	joined := identity.Event{At: time.Now(), Type: identity.EventMembershipAdded, Object: identity.ObjectGroup, ObjectID: d.groupID, Name: "Group 0"}
+	for i, id := range d.userIDs {
+		events = append(events, identity.Event{
+			At: joined.At, Type: identity.EventUserCreated, Object: identity.ObjectUser, ObjectID: id, Name: fmt.Sprint("user", i),
+		})
+		if i%2 == 0 {
+			joined.Members = []string{id}
+			events = append(events, joined)
+		}
+	}
+	joined.Members = d.userIDs
+	events = append(events, joined)
+	if err := d.s.InTx(t.Context(), func(tx *store.Tx) error { return tx.Record(t.Context(), events) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // analyze gathers the statistics that a database in use has.
 func (d *directory) analyze(t *testing.T) {
 	t.Helper()
@@ -251,18 +272,20 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 			return page(s.MissingMembers(ctx, "r", "okta", "00g0", d.groupID, sourceID(900), 100))
 		},
 		"audit of an object": func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ObjectID: id, Limit: 10})) },
+		"history":            func(s *store.Store) error { return page(s.History(ctx, d.userIDs[8], time.Now())) },
 		"unknown users":      func(s *store.Store) error { return page(s.UnknownUsers(ctx, d.userIDs[:50])) },
 	}
 }
 
 // large are the tables that no read of a few rows may go through from end to end.
-var large = []string{"users", "group_members", "run_members", "run_changes"}
+var large = []string{"users", "group_members", "run_members", "run_changes", "audit_events"}
 
 // TestPlans asks PostgreSQL how it runs each read, once knowing the parameters and once for any parameters, as it does
 // after a statement was run a few times.
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	d := fill(t, storetest.PostgresDSN(t), 20_000)
+	d.tell(t)
 	d.analyze(t)
 	conn, err := d.db.Conn(t.Context())
 	if err != nil {
@@ -328,6 +351,7 @@ func explain(t *testing.T, conn *sql.Conn, statements ...string) string {
 func TestSQLitePlans(t *testing.T) {
 	t.Parallel()
 	d := fill(t, storetest.MigratedSQLiteDSN(t), 2000)
+	d.tell(t)
 	d.analyze(t)
 	conn, err := d.db.Conn(t.Context())
 	if err != nil {

@@ -100,9 +100,9 @@ type large struct {
 
 const largeGroups, largeEach, largeBatch = 1000, 500, 2000
 
-func person4(i int) string { return fmt.Sprintf("user%d@x.example", i) }
+func nameOf(i int) string { return fmt.Sprintf("user%d@x.example", i) }
 
-// fillLarge makes 100,000 people (with -short a tenth) in 1,000 groups of 500, each of which has a team of its own.
+// fillLarge makes n people in 1,000 groups of 500, each of which has a team of its own.
 func fillLarge(b testing.TB, s *store.Store, n int) *large {
 	b.Helper()
 	ctx, l := b.Context(), &large{s, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), n}
@@ -120,11 +120,11 @@ func fillLarge(b testing.TB, s *store.Store, n int) *large {
 		for i := at; i < min(at+largeBatch, n); i++ {
 			ids[i] = uuid.NewString()
 			users = append(users, identity.User{
-				ID: ids[i], UserName: person4(i), Active: true, Origin: identity.OriginSSO, Source: "okta", SourceID: fmt.Sprint("00u", i),
+				ID: ids[i], UserName: nameOf(i), Active: true, Origin: identity.OriginSSO, Source: "okta", SourceID: fmt.Sprint("00u", i),
 				Version: 1, Created: l.began, LastModified: l.began, Attributes: identity.Attributes{"title": "Engineer", "displayName": fmt.Sprint("User ", i)},
 			})
 			events = append(events, identity.Event{
-				At: l.began, Type: identity.EventUserCreated, Actor: by, Object: identity.ObjectUser, ObjectID: ids[i], Name: person4(i),
+				At: l.began, Type: identity.EventUserCreated, Actor: by, Object: identity.ObjectUser, ObjectID: ids[i], Name: nameOf(i),
 				Fields: identity.Compare(&identity.User{}, &users[i-at]),
 			})
 		}
@@ -183,14 +183,14 @@ func BenchmarkAccess(b *testing.B) {
 			l := fillLarge(b, open(b), 100_000)
 			b.Run("now", func(b *testing.B) {
 				for b.Loop() {
-					if _, _, err := lifecycle.Lookup(b.Context(), l.s, person4(rand.IntN(l.n))); err != nil {
+					if _, _, err := lifecycle.Lookup(b.Context(), l.s, nameOf(rand.IntN(l.n))); err != nil {
 						b.Fatal(err)
 					}
 				}
 			})
 			b.Run("past", func(b *testing.B) {
 				for b.Loop() {
-					u, err := l.s.UserByName(b.Context(), person4(rand.IntN(l.n)))
+					u, err := l.s.UserByName(b.Context(), nameOf(rand.IntN(l.n)))
 					if err != nil {
 						b.Fatal(err)
 					}
