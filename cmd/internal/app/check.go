@@ -16,7 +16,7 @@ import (
 
 // CheckItem is one thing that `idpsync check` tried.
 type CheckItem struct {
-	Of     string `json:"of"` // "config", "database", "scim", or a connector's name
+	Of     string `json:"of"` // "config", "database", "scim", a connector's name, "sign_in.saml" or "sign_in.oidc"
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
@@ -24,7 +24,7 @@ type CheckItem struct {
 }
 
 // Check tries everything that can be wrong with an installation: role mapping, database, schema, clocks, break glass,
-// connectors. What is wrong with one keeps it from trying nothing but what depends on it.
+// connectors, identity providers to sign in at. What is wrong with one keeps it from trying nothing but what depends on it.
 func Check(ctx context.Context, config *configs.Config, logger *slog.Logger) []CheckItem {
 	_, err := mapping(config)
 	items := []CheckItem{item("config", "role mapping", err, "understood", "correct `role_mapping` in the configuration")}
@@ -32,7 +32,7 @@ func Check(ctx context.Context, config *configs.Config, logger *slog.Logger) []C
 	for i := range config.Connectors {
 		items = append(items, checkConnector(ctx, &config.Connectors[i], logger)...)
 	}
-	return items
+	return append(items, checkSignIn(ctx, config, logger)...)
 }
 
 // item says what came of a try: detail where it went well, else the error and its remedy.
