@@ -14,6 +14,7 @@ type Config struct {
 	Database     Secret        `yaml:"database"`      // sqlite://FILE or postgres://...; a secret because it may hold a password
 	DatabaseFile string        `yaml:"database_file"` // where Database was read from, or ""
 	SCIM         SCIM          `yaml:"scim"`
+	API          API           `yaml:"api"`
 	DefaultRole  string        `yaml:"default_role"` // what a group gives its members on its own team; "" for nothing
 	Roles        []string      `yaml:"roles"`        // beyond BuiltInRoles
 	RunLease     time.Duration `yaml:"run_lease"`    // how long the runs of a process that died keep its connectors
@@ -50,6 +51,11 @@ type SCIM struct {
 	UnknownRoles      string        `yaml:"unknown_roles"`
 	StrictReadOnly    bool          `yaml:"strict_read_only"` // a read-only attribute or a password that is stated is an error
 	Extensions        []Extension   `yaml:"extensions"`
+}
+
+// API configures the administration API.
+type API struct {
+	RequestsPerMinute int `yaml:"requests_per_minute"` // of each key and each person
 }
 
 // Values of SCIM.UserNameIsEmail: what happens when userName is not the primary e-mail address.
@@ -212,6 +218,7 @@ func Default() *Config {
 			UserNameIsEmail:   UserNameStrict,
 			UnknownRoles:      UnknownRolesReject,
 		},
+		API:         API{RequestsPerMinute: 6000},
 		DefaultRole: "viewer",
 		Protected:   []string{"root:admin"},
 		RoleGuard:   Limit{Percent: 10, Floor: 10, Max: 500},

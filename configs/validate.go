@@ -38,6 +38,9 @@ func validate(c *Config, ps *problems) {
 	ch := checker{ps}
 	ch.server(c)
 	ch.scim(&c.SCIM)
+	if c.API.RequestsPerMinute < 1 {
+		ch.bad("api.requests_per_minute", "%d lets nobody in; write 1 or more, 6000 suits an application that asks at every sign-in", c.API.RequestsPerMinute)
+	}
 	ch.limit("role_guard", c.RoleGuard)
 	roles := ch.roles(c)
 	ch.connectors(c.Connectors)

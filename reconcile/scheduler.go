@@ -211,6 +211,16 @@ func (j job) next(after time.Time) time.Time {
 	return first
 }
 
+// Next returns a connector's first slot after a time; zero where it has no schedule.
+func (s *Scheduler) Next(connector string, after time.Time) time.Time {
+	for _, j := range s.jobs {
+		if j.source.Name == connector {
+			return j.next(after)
+		}
+	}
+	return time.Time{}
+}
+
 // wantsFull tells whether a slot is one for a full run.
 func (j job) wantsFull(slot time.Time) bool {
 	return j.full != nil && j.full.Next(slot.Add(-time.Second)).Equal(slot)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/connectors"
@@ -70,13 +71,14 @@ type App struct {
 	Registry *prometheus.Registry
 	sources  []reconcile.Source
 	signIns  *signin.Metrics
+	requests *api.Metrics
 }
 
 // New builds the program: it opens the database, sets a fresh one up, and makes the connectors without calling them.
 func New(ctx context.Context, config *configs.Config, logger *slog.Logger) (*App, error) {
 	a := &App{Config: config, Logger: logger, Registry: prometheus.NewRegistry()}
 	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.signIns = signin.NewMetrics(a.Registry)
+	a.signIns, a.requests = signin.NewMetrics(a.Registry), api.NewMetrics(a.Registry)
 	var err error
 	if a.Mapping, err = mapping(config); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
@@ -42,12 +43,17 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		_ = server.Close()
 		return err
 	}
-	if routes, err = a.routes(base, follower, people); err != nil {
+	scheduler, err := a.scheduler()
+	if err != nil {
 		_ = server.Close()
 		return err
 	}
-	scheduler, err := a.scheduler()
+	admin, err := a.api(base, people, scheduler)
 	if err != nil {
+		_ = server.Close()
+		return err
+	}
+	if routes, err = a.routes(base, follower, people, admin); err != nil {
 		_ = server.Close()
 		return err
 	}
@@ -63,6 +69,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	group.Go(func() error { return follower.Run(ctx) })
 	group.Go(func() error { return a.prune(ctx) })
 	group.Go(func() error { return people.Run(ctx) })
+	group.Go(func() error { return admin.Run(ctx) })
 	if listening != nil {
 		listening(server.URL())
 	}
@@ -85,7 +92,7 @@ func (a *App) Ready(ctx context.Context) error {
 }
 
 // routes returns what is served; base is the address that clients use.
-func (a *App) routes(base string, follower *follower, people *signin.Service) (http.Handler, error) {
+func (a *App) routes(base string, follower *follower, people *signin.Service, admin *api.API) (http.Handler, error) {
 	handler, err := scim.New(scim.Options{
 		Store: a.Store, Applier: a.Applier, Auth: apikey.NewAuthenticator(a.Store, a.Logger, nil), BaseURL: base,
 		TrustProxy: a.Config.TrustProxy, Enabled: follower.enabled, Closed: follower.closed,
@@ -98,6 +105,7 @@ func (a *App) routes(base string, follower *follower, people *signin.Service) (h
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", people.Handler())
+	mux.Handle(api.Prefix+"/", admin)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux would redirect `//Users` and `/Users/`, which SCIM clients do not follow.

@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/apikey"
+	"github.com/idpsync/idpsync/cmd/internal/signin"
+	"github.com/idpsync/idpsync/reconcile"
+	"github.com/idpsync/idpsync/scim"
+	"github.com/idpsync/idpsync/store"
+)
+
+// api builds the administration API. base is the address that browsers use.
+func (a *App) api(base string, people *signin.Service, scheduler *reconcile.Scheduler) (*api.API, error) {
+	keys := apikey.NewAuthenticator(a.Store, a.Logger, nil)
+	return api.New(api.Options{
+		Store: a.Store, Applier: a.Applier, Engine: a.Engine, Origin: origin(base),
+		Key: func(ctx context.Context, bearer string) (store.Caller, error) {
+			held, err := keys.Caller(ctx, bearer)
+			if errors.Is(err, scim.ErrUnauthenticated) {
+				err = fmt.Errorf("%w: %w", api.ErrUnauthenticated, err)
+			}
+			return held, err
+		},
+		Session: func(r *http.Request) (api.Session, error) {
+			s, err := people.Session(r)
+			if errors.Is(err, signin.ErrNoSession) {
+				return api.Session{}, api.ErrUnauthenticated
+			}
+			if err != nil {
+				return api.Session{}, err
+			}
+			return api.Session{UserID: s.UserID, UserName: s.UserName, RootRoles: s.RootRoles}, nil
+		},
+		Sources: a.Sources, NextSlot: scheduler.Next, Remap: a.Remap, SyncMapping: a.SyncMapping, SCIM: a.scimSetting, DeclaredBy: a.DeclaredBy,
+		Check: a.checkNamed, RequestsPerMinute: a.Config.API.RequestsPerMinute, Metrics: a.requests, Logger: a.Logger,
+	})
+}
+
+// origin returns the scheme and host of an address.
+func origin(base string) string {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// scimSetting tells how SCIM is set, as the API says it.
+func (a *App) scimSetting(ctx context.Context) (api.SCIMSetting, error) {
+	s, err := a.SCIMStatus(ctx)
+	if err != nil {
+		return api.SCIMSetting{}, err
+	}
+	orNil := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	by := strings.TrimSpace(s.By.Kind + " " + s.By.Name)
+	if s.By.Kind == "system" {
+		by = s.By.Name
+	}
+	return api.SCIMSetting{
+		Enabled: s.On, Declared: s.Declared, Waiting: s.Waiting, Since: orNil(s.Since), ChangedBy: by, AnswersFrom: orNil(s.AnswersFrom),
+		Answering: s.Answering, BreakGlass: s.LocalAdmins > 0, LocalAdmins: s.LocalAdmins, LiveKeys: s.LiveKeys, JITProvisioning: s.JITProvisioning(),
+	}, nil
+}
+
+// checkNamed tries the connector of a name.
+func (a *App) checkNamed(ctx context.Context, name string) []api.CheckItem {
+	var items []api.CheckItem
+	for i := range a.Config.Connectors {
+		if c := &a.Config.Connectors[i]; c.Name == name {
+			for _, item := range checkConnector(ctx, c, a.Logger) {
+				items = append(items, api.CheckItem{Name: item.Name, OK: item.OK, Detail: item.Detail, Remedy: item.Remedy})
+			}
+		}
+	}
+	return items
+}
