@@ -35,10 +35,15 @@ type outcome struct {
 
 func start(t *testing.T, change func(*oidcrp.Options)) *app {
 	t.Helper()
+	return startWith(t, httptest.NewTLSServer, change)
+}
+
+func startWith(t *testing.T, serve func(http.Handler) *httptest.Server, change func(*oidcrp.Options)) *app {
+	t.Helper()
 	a := &app{idp: idptest.OIDC(t), memory: &idptest.Memory{}}
 	a.memory.Now = a.now
 	mux := http.NewServeMux()
-	a.Server = httptest.NewTLSServer(mux)
+	a.Server = serve(mux)
 	t.Cleanup(a.Close)
 	options := oidcrp.Options{
 		Issuer: a.idp.Issuer, ClientID: a.idp.ClientID, ClientSecret: a.idp.ClientSecret, RedirectURL: a.URL + assertion.PathOIDCAnswer,

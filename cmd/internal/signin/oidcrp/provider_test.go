@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -389,6 +390,21 @@ func TestBegin(t *testing.T) {
 	back, err := b.Follow(a.URL+assertion.PathOIDC+"?return_to=//evil.example", func(*idptest.Page) bool { return false })
 	if err != nil || !strings.Contains(back.Body, `"ReturnTo":"/"`) {
 		t.Errorf("ReturnTo: %v, %v; want /", back, err)
+	}
+}
+
+// TestPlainLoopback signs in to an application without TLS, as one tries things out.
+func TestPlainLoopback(t *testing.T) {
+	t.Parallel()
+	a := startWith(t, httptest.NewServer, nil)
+	b := idptest.NewBrowser(a.idp.CA)
+	t.Cleanup(b.Close)
+	answer := a.begin(t, b)
+	if cookies := b.Cookies(a.URL); len(cookies) != 1 || cookies[0].Name != "idpsync-oidc" {
+		t.Errorf("cookies = %v", cookies)
+	}
+	if got := a.finish(t, b, answer); got.Assertion == nil {
+		t.Error(got.Detail)
 	}
 }
 

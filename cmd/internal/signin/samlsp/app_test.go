@@ -40,10 +40,15 @@ func start(t *testing.T, change func(*samlsp.Options)) *app {
 
 func startAt(t *testing.T, idp *idptest.SAMLServer, memory *idptest.Memory, change func(*samlsp.Options)) *app {
 	t.Helper()
+	return startWith(t, idp, memory, httptest.NewTLSServer, change)
+}
+
+func startWith(t *testing.T, idp *idptest.SAMLServer, memory *idptest.Memory, serve func(http.Handler) *httptest.Server, change func(*samlsp.Options)) *app {
+	t.Helper()
 	a := &app{idp: idp, memory: memory}
 	memory.Now = a.now
 	mux := http.NewServeMux()
-	a.Server = httptest.NewTLSServer(mux)
+	a.Server = serve(mux)
 	t.Cleanup(a.Close)
 	options := samlsp.Options{
 		MetadataURL: idp.MetadataURL(), BaseURL: a.URL, CAFile: idptest.WriteCA(t, idp.CA), Memory: memory, Now: a.now,

@@ -52,6 +52,9 @@ func (names Attributes) person(a *saml.Assertion) (*assertion.Assertion, error) 
 	if id == nil || strings.TrimSpace(id.Value) == "" {
 		return nil, refuse(assertion.ReasonSubject, "the assertion names nobody")
 	}
+	if len(id.Value) > 1024 {
+		return nil, refuse(assertion.ReasonSubject, "the NameID has %d bytes, want 1024 at most", len(id.Value))
+	}
 	if id.Format == string(saml.TransientNameIDFormat) {
 		return nil, refuse(assertion.ReasonSubject, "the NameID is transient, another one at each sign-in; have the identity provider send a persistent one, or the e-mail address")
 	}
@@ -69,7 +72,7 @@ func (names Attributes) person(a *saml.Assertion) (*assertion.Assertion, error) 
 	person.Groups, person.GroupsStated = names.groups(stated)
 	for _, statement := range a.AuthnStatements {
 		if person.SessionIndex == "" {
-			person.SessionIndex = statement.SessionIndex
+			person.SessionIndex = line(statement.SessionIndex)
 		}
 		if until := statement.SessionNotOnOrAfter; until != nil && (person.NotOnOrAfter.IsZero() || until.Before(person.NotOnOrAfter)) {
 			person.NotOnOrAfter = until.UTC().Truncate(time.Microsecond)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -316,6 +317,7 @@ func TestRefused(t *testing.T) {
 
 		// Whom it names.
 		{"a name that changes", edit(nameID(saml.TransientNameIDFormat, "x1")), assertion.ReasonSubject},
+		{"a name of a kilobyte", edit(nameID(saml.PersistentNameIDFormat, strings.Repeat("x", 1025))), assertion.ReasonSubject},
 		{"an empty name", edit(nameID(saml.PersistentNameIDFormat, " ")), assertion.ReasonSubject},
 		{"no address", idptest.SAMLFault{Assertion: func(a *saml.Assertion) { nameID(saml.PersistentNameIDFormat, "00u1")(a); a.AttributeStatements = nil }}, assertion.ReasonNoUserName},
 		{"what is no address", idptest.SAMLFault{Assertion: func(a *saml.Assertion) {
@@ -616,6 +618,23 @@ func TestBegin(t *testing.T) {
 	back := a.finish(t, b, a.form(t, b, a.URL+assertion.PathSAML+"?return_to=//evil.example"))
 	if back.Assertion == nil || back.Assertion.ReturnTo != "/" {
 		t.Errorf("%+v (%s), want to return to /", back.Assertion, back.Detail)
+	}
+}
+
+// TestPlainLoopback signs in to an application without TLS, as one tries things out.
+func TestPlainLoopback(t *testing.T) {
+	t.Parallel()
+	a := startWith(t, idptest.SAML(t), &idptest.Memory{}, httptest.NewServer, nil)
+	b := idptest.NewBrowser(a.idp.CA)
+	t.Cleanup(b.Close)
+	form := a.begin(t, b)
+	if got := a.finish(t, b, form); got.Assertion == nil {
+		t.Error(got.Detail)
+	}
+	other := idptest.NewBrowser(a.idp.CA)
+	t.Cleanup(other.Close)
+	if got := a.finish(t, other, a.begin(t, b)); got.Reason != assertion.ReasonBrowser {
+		t.Errorf("refused: %q (%s), want browser", got.Reason, got.Detail)
 	}
 }
 
