@@ -55,6 +55,7 @@ type Service struct {
 	logger      *slog.Logger
 	metrics     *Metrics
 	hasher      *hasher
+	begins      begins
 	pages       *template.Template
 	crossOrigin *http.CrossOriginProtection
 	unbelieved  *rate.Limiter // of what the audit log is told of answers that are not to be believed: anybody may post some

@@ -301,6 +301,30 @@ func TestSSO_UnbelievedAnswers(t *testing.T) {
 	}
 }
 
+// TestSSO_Begins sees that who asks all day fills no memory, and keeps nobody else out.
+func TestSSO_Begins(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, func(o *signin.Options) { o.Providers = []signin.Provider{{Provider: provider{assertion.SAML, nil}}} })
+	handler := d.Handler()
+	begin := func() (allowed int, last http.Header) {
+		for range 300 {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sign-in/saml", nil))
+			if last = w.Header(); w.Code != http.StatusTooManyRequests {
+				allowed++
+			}
+		}
+		return allowed, last
+	}
+	if n, header := begin(); n != 200 || header.Get("Retry-After") != "1" {
+		t.Errorf("%d of 300 sign-ins begin at once, Retry-After %q, want 200 and 1", n, header.Get("Retry-After"))
+	}
+	d.clock.advance(time.Second)
+	if n, _ := begin(); n != 10 {
+		t.Errorf("%d more begin a second later, want 10", n)
+	}
+}
+
 func TestSSO_Unavailable(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

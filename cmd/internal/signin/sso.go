@@ -12,6 +12,12 @@ import (
 
 // beginSSO sends the browser to the identity provider.
 func (s *Service) beginSSO(w http.ResponseWriter, r *http.Request, p Provider) {
+	if !s.begins.allow(network(httpserver.Remote(r.Context())), s.now()) {
+		s.metrics.count(p.Name(), outcomeBlocked)
+		w.Header().Set("Retry-After", "1")
+		s.fail(w, r, http.StatusTooManyRequests, "Too many people sign in from where you are at this moment. Please try again in a while.")
+		return
+	}
 	if err := p.Begin(w, r, assertion.Local(r.URL.Query().Get("return_to"))); err != nil {
 		s.refuseSSO(w, r, p.Name(), err)
 	}
