@@ -24,6 +24,9 @@ import (
 func TestAccessAt_IsWhatAccessWas(t *testing.T) {
 	t.Parallel()
 	seeds := map[string]int{"sqlite": 4, "postgres": 2}
+	if testing.Short() {
+		seeds = map[string]int{"sqlite": 2, "postgres": 1}
+	}
 	for name, open := range map[string]func(testing.TB) *store.Store{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
 		for i := range seeds[name] {
 			seed := rand.Uint64()
@@ -44,7 +47,6 @@ func TestAccessAt_IsWhatAccessWas(t *testing.T) {
 type past struct {
 	*house
 	random *rand.Rand
-	rules  []roles.Rule
 	notes  []moment
 	done   map[string]int // what happened how often
 }

@@ -17,8 +17,11 @@ import (
 )
 
 func (e *env) accessCommand() *cobra.Command {
-	var at string
-	c := &cobra.Command{
+	var (
+		c  *cobra.Command
+		at string
+	)
+	c = &cobra.Command{
 		Use:   "access USER",
 		Short: "Show a person's teams and roles, now or in the past, with the reason for each",
 		Long: "Show what a person may do, and every reason for it. A role is held while one of its reasons stands.\n" +
@@ -30,7 +33,8 @@ func (e *env) accessCommand() *cobra.Command {
 		Args:    oneArg("USER"),
 		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
 			var moment time.Time
-			if at != "" {
+			past := c.Flags().Changed("at")
+			if past {
 				var err error
 				if moment, err = pastMoment(at, time.Now()); err != nil {
 					return usageError{err}
@@ -40,7 +44,7 @@ func (e *env) accessCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if at != "" {
+			if past {
 				return e.accessAt(ctx, a, u.ID, moment)
 			}
 			grants, err := a.Store.EffectiveGrants(ctx, u.ID)
