@@ -4,10 +4,12 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -112,6 +114,7 @@ func New(o Options) (*API, error) {
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, a.config())
 	a.huma.UseMiddleware(a.authenticate)
 	a.register()
+	a.mux.HandleFunc("GET "+Prefix+"/openapi.json", a.serveDocument)
 	a.mux.HandleFunc("/", a.nothing)
 	var err error
 	a.document, err = json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
@@ -123,6 +126,8 @@ func (a *API) config() huma.Config {
 	config := huma.DefaultConfig("idpsync administration API", a.o.Version)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
 	config.RejectUnknownQueryParameters = true
+	config.Formats = map[string]huma.Format{"application/json": {Marshal: writeJSON, Unmarshal: json.Unmarshal}}
+	config.Formats["json"] = config.Formats["application/json"]
 	config.Transformers = []huma.Transformer{a.transform}
 	config.Info.Description = "Who may do what and why, and everything that `idpsync` does on the command line. " +
 		"Times are RFC 3339 in UTC; errors are problem details (RFC 9457)."
@@ -147,6 +152,18 @@ func (a *API) config() huma.Config {
 		Content:     map[string]*huma.MediaType{problemJSON: {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
 	}}
 	return config
+}
+
+// writeJSON writes a value at once. That a client is gone is no error of ours.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	_, _ = w.Write(b.Bytes())
+	return nil
 }
 
 // Document returns the OpenAPI document.

@@ -76,24 +76,16 @@ func (a *API) listConflicts(ctx context.Context, in *struct {
 	Paging
 },
 ) (*bodyOf[Page[Conflict]], error) {
-	after, err := in.position("conflict")
-	if err != nil {
-		return nil, err
-	}
 	conflicts, err := a.o.Store.Conflicts(ctx, in.Connector, in.All)
 	if err != nil {
 		return nil, err
 	}
-	total := len(conflicts)
-	if after != "" {
-		for i := range conflicts {
-			if conflicts[i].ID == after {
-				conflicts = conflicts[i+1:]
-				break
-			}
-		}
+	total, id := len(conflicts), func(c *Conflict) string { return c.ID }
+	list, err := behind(each(conflicts, conflictOf), in.Paging, "conflict", id)
+	if err != nil {
+		return nil, err
 	}
-	page := pageOf(each(conflicts, conflictOf), in.Limit, "conflict", func(c *Conflict) string { return c.ID })
+	page := pageOf(list, in.Limit, "conflict", id)
 	page.Total = &total
 	return &bodyOf[Page[Conflict]]{page}, nil
 }

@@ -136,7 +136,7 @@ func (a *API) listMembers(ctx context.Context, in *struct {
 	}
 	if after != "" {
 		if _, err := a.o.Store.User(ctx, after); errors.Is(err, store.ErrNotFound) {
-			return nil, invalid("query.cursor", "this is no next_cursor of this list")
+			return nil, errCursor()
 		}
 	}
 	ids, err := a.o.Store.MemberIDs(ctx, g.ID, after, in.Limit+1)

@@ -6,10 +6,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/idpsync/idpsync/cmd/internal/httpserver"
 )
 
 // maxBody bounds what is read of a request.
@@ -21,25 +24,38 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := &recorder{ResponseWriter: w}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	served := r
-	if r.URL.Path == Prefix+"/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		answer.Header().Set("Content-Type", "application/json")
-		_, _ = answer.Write(a.document) // the client may be gone
-		a.o.Metrics.observe("/openapi.json", http.MethodGet, http.StatusOK, time.Since(began))
-		return
-	}
+	defer func() {
+		a.recovered(answer, r, recover())
+		method, route, found := strings.Cut(r.Pattern, " "+Prefix)
+		if !found {
+			method, route = "other", "other"
+		}
+		a.o.Metrics.observe(route, method, answer.status, time.Since(began))
+	}()
 	if p := legible(r); p != nil {
 		a.fail(answer, r, p)
 	} else if p := readBody(answer, r); p != nil {
 		a.fail(answer, r, p)
 	} else {
-		a.mux.ServeHTTP(answer, served)
+		a.mux.ServeHTTP(answer, r)
 	}
-	method, route, found := strings.Cut(served.Pattern, " "+Prefix)
-	if !found {
-		method, route = "other", "other"
+}
+
+// recovered answers for an operation that panicked, unless half of the answer is out: then the connection is cut.
+func (a *API) recovered(w *recorder, r *http.Request, panicked any) {
+	switch {
+	case panicked == nil:
+	case panicked != http.ErrAbortHandler && w.status == 0:
+		a.logger.ErrorContext(r.Context(), "api operation panicked", "panic", panicked, "stack", string(debug.Stack()), "request_id", httpserver.RequestID(r.Context()))
+		a.fail(w, r, problem(http.StatusInternalServerError, kindBlank, "internal error"))
+	default:
+		panic(panicked)
 	}
-	a.o.Metrics.observe(route, method, answer.status, time.Since(began))
+}
+
+func (a *API) serveDocument(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(a.document) // the client may be gone
 }
 
 // legible refuses addresses with what no database keeps.

@@ -129,10 +129,6 @@ func (a *API) listKeys(ctx context.Context, in *struct {
 	Paging
 },
 ) (*bodyOf[Page[Key]], error) {
-	after, err := in.position("key")
-	if err != nil {
-		return nil, err
-	}
 	keys, err := a.o.Store.Keys(ctx)
 	if err != nil {
 		return nil, err
@@ -149,16 +145,11 @@ func (a *API) listKeys(ctx context.Context, in *struct {
 			list = append(list, keyOf(k, now))
 		}
 	}
-	total := len(list)
-	if after != "" {
-		for i := range list {
-			if list[i].ID == after {
-				list = list[i+1:]
-				break
-			}
-		}
+	total, id := len(list), func(k *Key) string { return k.ID }
+	if list, err = behind(list, in.Paging, "key", id); err != nil {
+		return nil, err
 	}
-	page := pageOf(list, in.Limit, "key", func(k *Key) string { return k.ID })
+	page := pageOf(list, in.Limit, "key", id)
 	page.Total = &total
 	return &bodyOf[Page[Key]]{page}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Paging is what every list takes. The bounds stand in the tags, and so in the document.
@@ -64,8 +65,8 @@ func (p *Paging) position(kind string) (string, error) {
 	}
 	text, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	position, ok := strings.CutPrefix(string(text), kind+":")
-	if err != nil || !ok || position == "" {
-		return "", invalid("query.cursor", "this is no next_cursor of this list")
+	if err != nil || !ok || position == "" || !utf8.ValidString(position) || strings.IndexByte(position, 0) >= 0 {
+		return "", errCursor()
 	}
 	return position, nil
 }
@@ -78,7 +79,25 @@ func (p *Paging) number(kind string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(position, 10, 64)
 	if err != nil || n < 1 {
-		return 0, invalid("query.cursor", "this is no next_cursor of this list")
+		return 0, errCursor()
 	}
 	return n, nil
+}
+
+func errCursor() error {
+	return invalid("query.cursor", "this is no next_cursor of this list, or what it stood behind is gone")
+}
+
+// behind returns what comes in a list behind what a cursor of a kind names.
+func behind[T any](list []T, p Paging, kind string, name func(*T) string) ([]T, error) {
+	after, err := p.position(kind)
+	if err != nil || after == "" {
+		return list, err
+	}
+	for i := range list {
+		if name(&list[i]) == after {
+			return list[i+1:], nil
+		}
+	}
+	return nil, errCursor()
 }

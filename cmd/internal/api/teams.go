@@ -119,28 +119,16 @@ func badTeam(err error) error {
 }
 
 func (a *API) listTeams(ctx context.Context, in *Paging) (*bodyOf[Page[Team]], error) {
-	after, err := in.position("team")
-	if err != nil {
-		return nil, err
-	}
 	teams, err := a.o.Store.Teams(ctx)
 	if err != nil {
 		return nil, err
 	}
-	total := len(teams)
-	if after != "" {
-		for i := range teams {
-			if teams[i].ID == after {
-				teams = teams[i+1:]
-				break
-			}
-		}
+	total, id := len(teams), func(t *Team) string { return t.ID }
+	list, err := behind(each(teams, teamOf), *in, "team", id)
+	if err != nil {
+		return nil, err
 	}
-	list := make([]Team, len(teams))
-	for i := range teams {
-		list[i] = teamOf(&teams[i])
-	}
-	page := pageOf(list, in.Limit, "team", func(t *Team) string { return t.ID })
+	page := pageOf(list, in.Limit, "team", id)
 	page.Total = &total
 	return &bodyOf[Page[Team]]{page}, nil
 }
