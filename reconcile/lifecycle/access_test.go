@@ -73,6 +73,23 @@ func TestLookup(t *testing.T) {
 	}, rule("Engineers \"x\" \\", "root:operator", "Payments:viewer"))
 }
 
+// TestLookup_WithoutPreparedStatements asks as the program does where a pooler keeps none.
+func TestLookup_WithoutPreparedStatements(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), storetest.PostgresDSN(t)+"&default_query_exec_mode=exec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	h := open(t, s)
+	ana := h.create("scim:k1", "ana", withRoles("operator"))
+	h.group("Outer", h.group("Inner", ana.ID).ID)
+	h.wantLookup(ana.ID, "ANA@acme.test")
+	if _, _, err := lifecycle.Lookup(t.Context(), s, "nobody"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Lookup(nobody): error %v, want ErrNotFound", err)
+	}
+}
+
 func TestLookup_SaysWhyNothingIsInForce(t *testing.T) {
 	t.Parallel()
 	each(t, func(h *house) {
