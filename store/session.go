@@ -36,9 +36,6 @@ type SessionHolder struct {
 type sessionRow struct {
 	ID, UserID, UserName, Method, Remote, UserAgent string
 	CreatedAt, LastSeenAt, ExpiresAt, IdleExpiresAt time.Time
-	DisplayName, Origin                             string
-	Granted                                         bool
-	RootRoles                                       *string
 }
 
 func (row *sessionRow) session() Session {
@@ -66,25 +63,38 @@ func (tx *Tx) InsertSession(ctx context.Context, s *Session) error {
 	return nil
 }
 
+var sessionHolderText = newText("SELECT " + sessionColumns + ", u.display_name, u.origin, " +
+	"EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = s.user_id), " +
+	"coalesce((SELECT string_agg(e.role, ',') FROM effective_grants e WHERE e.user_id = s.user_id AND e.team_id = ?), '') " +
+	"FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = ? AND " + sessionLives)
+
 // SessionHolder returns the session whose token has a hash, if it counts at a time, with what its person may do, by one
 // statement; ErrNotFound.
-func (r reader) SessionHolder(ctx context.Context, hash []byte, now time.Time) (SessionHolder, error) {
-	var rows []sessionRow
-	err := r.raw(ctx, "SELECT "+sessionColumns+", u.display_name, u.origin, "+
-		"EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = s.user_id) AS granted, "+
-		"(SELECT string_agg(e.role, ',') FROM effective_grants e WHERE e.user_id = s.user_id AND e.team_id = ?) AS root_roles "+
-		"FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = ? AND "+sessionLives,
-		identity.RootTeamID, hash, stamp(now), stamp(now)).Scan(&rows).Error
-	if err != nil {
+func (s *Store) SessionHolder(ctx context.Context, hash []byte, now time.Time) (SessionHolder, error) {
+	var (
+		h     SessionHolder
+		found bool
+	)
+	args := []any{identity.RootTeamID, hash, stamp(now), stamp(now)}
+	err := s.together(ctx, statement{sessionHolderText, args, func(r rows) error {
+		if found = r.Next(); !found {
+			return nil
+		}
+		var row sessionRow
+		var roles string
+		err := r.Scan(&row.ID, &row.UserID, &row.UserName, &row.Method, &row.CreatedAt, &row.LastSeenAt, &row.ExpiresAt, &row.IdleExpiresAt,
+			&row.Remote, &row.UserAgent, &h.DisplayName, &h.Origin, &h.Granted, &roles)
+		h.Session = row.session()
+		if roles != "" {
+			h.RootRoles = uniqueSorted(strings.Split(roles, ","))
+		}
+		return err
+	}})
+	switch {
+	case err != nil:
 		return SessionHolder{}, fmt.Errorf("read session: %w", err)
-	}
-	if len(rows) == 0 {
+	case !found:
 		return SessionHolder{}, ErrNotFound
-	}
-	row := &rows[0]
-	h := SessionHolder{Session: row.session(), DisplayName: row.DisplayName, Origin: identity.Origin(row.Origin), Granted: row.Granted}
-	if row.RootRoles != nil {
-		h.RootRoles = uniqueSorted(strings.Split(*row.RootRoles, ","))
 	}
 	return h, nil
 }

@@ -431,3 +431,77 @@ func TestRun_Prunes(t *testing.T) {
 	d.must(<-ran)
 	d.wantSession(in, true, "after pruning")
 }
+
+// TestSignIn_AtOnce: tries made at once count each, before any of their passwords is checked, and the audit log has one
+// event of the block.
+func TestSignIn_AtOnce(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	handler := d.Handler()
+	const tries = 20
+	var wait sync.WaitGroup
+	status := make([]int, tries)
+	for i := range tries {
+		wait.Go(func() {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/sign-in", strings.NewReader("user_name=glass@acme.test&password=wrong"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			status[i] = w.Code
+		})
+	}
+	wait.Wait()
+	count := map[int]int{}
+	for _, code := range status {
+		count[code]++
+	}
+	if count[http.StatusForbidden] != 5 || count[http.StatusTooManyRequests] != tries-5 {
+		t.Errorf("answers by status: %v, want 5 of 403, the others 429", count)
+	}
+	events, err := d.store.Audit(t.Context(), store.AuditQuery{Limit: 100})
+	d.must(err)
+	blocked := 0
+	for _, e := range events {
+		if e.Type == identity.EventSignInBlocked {
+			blocked++
+			if e.ObjectID != d.admin.ID || e.Name != d.admin.UserName {
+				t.Errorf("the block is told as %+v", e)
+			}
+		}
+	}
+	if blocked != 1 {
+		t.Errorf("%d blocks are recorded, want 1", blocked)
+	}
+}
+
+func BenchmarkSession(b *testing.B) {
+	for name, open := range map[string]func(testing.TB) *store.Store{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
+		b.Run(name, func(b *testing.B) {
+			s := open(b)
+			applier, err := lifecycle.New(lifecycle.Options{Store: s})
+			if err != nil {
+				b.Fatal(err)
+			}
+			people, err := signin.New(signin.Options{Store: s, Applier: applier, Passwords: true, Lifetime: time.Hour, Idle: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := applier.CreateAdmin(b.Context(), identity.Actor{Kind: "cli"}, "glass@acme.test", cheap, false); err != nil {
+				b.Fatal(err)
+			}
+			in := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/sign-in", strings.NewReader("user_name=glass@acme.test&password=password"))
+			in.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			people.Handler().ServeHTTP(w, in)
+			r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/", nil)
+			for _, c := range w.Result().Cookies() {
+				r.AddCookie(c)
+			}
+			for b.Loop() {
+				if _, err := people.Session(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
