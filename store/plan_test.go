@@ -95,6 +95,12 @@ func fill(t *testing.T, dsn string, n int) *directory {
 		if err := d.nest(ctx, tx); err != nil {
 			return err
 		}
+		for i, id := range d.userIDs[:500] {
+			session := store.Session{ID: uuid.NewString(), Hash: fmt.Append(nil, i), UserID: id, Method: "saml", Created: now, LastSeen: now, Expires: now.Add(time.Hour), IdleExpires: now.Add(time.Hour)}
+			if err := tx.InsertSession(ctx, &session); err != nil {
+				return err
+			}
+		}
 		if err := tx.PutRun(ctx, &identity.Run{ID: "r", Connector: "okta", Started: now}); err != nil {
 			return err
 		}
@@ -189,6 +195,8 @@ func literal(t *testing.T, v any) string {
 		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
 	case time.Time:
 		return "'" + v.Format(time.RFC3339Nano) + "'"
+	case []byte:
+		return fmt.Sprintf(`'\x%x'`, v)
 	case int, int64, bool:
 		return fmt.Sprint(v)
 	}
@@ -271,9 +279,14 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 		"missing members, later": func(s *store.Store) error {
 			return page(s.MissingMembers(ctx, "r", "okta", "00g0", d.groupID, sourceID(900), 100))
 		},
-		"audit of an object": func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ObjectID: id, Limit: 10})) },
-		"history":            func(s *store.Store) error { return page(s.History(ctx, d.userIDs[8], time.Now())) },
-		"unknown users":      func(s *store.Store) error { return page(s.UnknownUsers(ctx, d.userIDs[:50])) },
+		"audit of an object":  func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ObjectID: id, Limit: 10})) },
+		"history":             func(s *store.Store) error { return page(s.History(ctx, d.userIDs[8], time.Now())) },
+		"session":             func(s *store.Store) error { return page(s.SessionHolder(ctx, []byte("7"), time.Now())) },
+		"session that counts": func(s *store.Store) error { return page(s.SessionCounts(ctx, uuid.NewString(), time.Now())) },
+		"sessions of a user":  func(s *store.Store) error { return page(s.Sessions(ctx, id, time.Now(), 10)) },
+		"any grant":           func(s *store.Store) error { return page(s.HasGrant(ctx, id)) },
+		"grants of a kind":    func(s *store.Store) error { return page(s.GrantsOfKind(ctx, id, identity.GrantJIT)) },
+		"unknown users":       func(s *store.Store) error { return page(s.UnknownUsers(ctx, d.userIDs[:50])) },
 	}
 }
 
