@@ -71,7 +71,7 @@ func (p *Provider) person(ctx context.Context, found *discovery, token *tokens, 
 		var refused *assertion.RefusedError
 		switch {
 		case err == nil:
-			stated = p.complete(stated, info)
+			stated = complete(stated, info)
 		case errors.As(err, &refused), !stated.has(p.options.UserName):
 			return nil, err
 		}
@@ -124,18 +124,15 @@ func (p *Provider) userInfo(ctx context.Context, found *discovery, token *tokens
 }
 
 // complete adds to an ID token's claims what it lacks. Whether an address is verified is said by who says the address.
-func (p *Provider) complete(stated, info claims) claims {
+func complete(stated, info claims) claims {
 	all := claims{}
 	for name, value := range stated {
 		all[name] = value
 	}
 	for name, value := range info {
-		if !all.has(name) && name != "email_verified" {
+		if !all.has(name) || name == "email_verified" && !stated.has("email") {
 			all[name] = value
 		}
-	}
-	if !stated.has("email") && info.has("email_verified") {
-		all["email_verified"] = info["email_verified"]
 	}
 	return all
 }

@@ -213,6 +213,9 @@ func TestRefused(t *testing.T) {
 		{"not verified, says the userinfo endpoint", idptest.OIDCFault{
 			Claims: func(c map[string]any) { delete(c, "email"); c["email_verified"] = true }, UserInfo: func(c map[string]any) { c["email_verified"] = false },
 		}, assertion.ReasonEmailUnverified},
+		{"not verified, says the userinfo endpoint that was asked for groups", idptest.OIDCFault{
+			Claims: func(c map[string]any) { delete(c, "groups"); delete(c, "email_verified") }, UserInfo: func(c map[string]any) { c["email_verified"] = false },
+		}, assertion.ReasonEmailUnverified},
 		{"the userinfo of somebody else", idptest.OIDCFault{
 			Claims: func(c map[string]any) { delete(c, "email") }, UserInfo: func(c map[string]any) { c["sub"] = "root" },
 		}, assertion.ReasonSubject},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,9 @@ func TestUnusableMetadata(t *testing.T) {
 			page, err := b.Get(a.URL + assertion.PathSAML)
 			if err != nil || !strings.Contains(page.Body, `"Unavailable":true`) || page.Location != "" {
 				t.Errorf("%v, %v; want unavailable", page, err)
+			}
+			if fault.Status != 0 && !strings.Contains(page.Body, strconv.Itoa(fault.Status)) {
+				t.Errorf("%s does not tell the status", page.Body)
 			}
 			a.idp.Misbehave(idptest.SAMLFault{})
 			if got := a.signIn(t); got.Assertion == nil {

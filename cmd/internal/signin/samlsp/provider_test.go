@@ -381,6 +381,25 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestTheNamedAttributeIsTheUserName: nothing else is, and it says one name.
+func TestTheNamedAttributeIsTheUserName(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]idptest.SAMLFault{
+		"absent, and the NameID is an address": {},
+		"empty":                                attributes(idptest.Attribute("upn", " ")),
+		"two values":                           attributes(idptest.Attribute("upn", "ana@example.com", idptest.Intruder)),
+		"said twice":                           attributes(idptest.Attribute("upn", "ana@example.com"), idptest.Attribute("upn", idptest.Intruder)),
+		"with blanks":                          attributes(idptest.Attribute("upn", "ana ito")),
+		"very long":                            attributes(idptest.Attribute("upn", strings.Repeat("x", 257))),
+	} {
+		a := start(t, func(o *samlsp.Options) { o.Attributes.UserName = "upn" })
+		a.idp.Misbehave(fault)
+		if got := a.signIn(t); got.Reason != assertion.ReasonNoUserName || !strings.Contains(got.Detail, `"upn"`) {
+			t.Errorf("%s: refused: %q (%s), want no_username that names the attribute", name, got.Reason, got.Detail)
+		}
+	}
+}
+
 // TestForms posts what no identity provider does.
 func TestForms(t *testing.T) {
 	t.Parallel()
