@@ -153,7 +153,7 @@ func (a *API) compareLinked(ctx context.Context, c *identity.Conflict) string {
 		req.User, req.Group = "", c.SourceID
 	}
 	run, err := a.startRun(ctx, req)
-	if err != nil {
+	if err != nil { // a run that is going may have looked before it was linked
 		a.logger.WarnContext(ctx, "a linked record is compared by the next run", "conflict_id", c.ID, "error", err)
 		return ""
 	}

@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestDocument holds the OpenAPI document against the golden file, which is read in review.
 func TestDocument(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.SQLiteDSN(t), "")
+	w := newWorld(t, storetest.MigratedSQLiteDSN(t), "")
 	got := w.send("GET", "/openapi.json", nil)
 	if got.status != 200 || got.header.Get("Content-Type") != "application/json" {
 		t.Fatalf("GET /openapi.json = %d, %s", got.status, got.header.Get("Content-Type"))

@@ -84,7 +84,7 @@ func (c *call) as(w *world, rank string) (method, path string, body any) {
 // TestPermissions calls every operation as everybody, with a key and with a session.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.SQLiteDSN(t), "scim: {enabled: true}\n")
+	w := newWorld(t, storetest.MigratedSQLiteDSN(t), "scim: {enabled: true}\n")
 	for _, c := range calls {
 		method, path, body := c.as(w, "none")
 		for name, got := range map[string]*answer{
@@ -119,7 +119,7 @@ func TestPermissions(t *testing.T) {
 // TestPermissionsAreComplete sees that no operation is left out above.
 func TestPermissionsAreComplete(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.SQLiteDSN(t), "")
+	w := newWorld(t, storetest.MigratedSQLiteDSN(t), "")
 	var document struct {
 		Paths map[string]map[string]struct {
 			OperationID string `json:"operationId"`
@@ -143,7 +143,7 @@ func TestPermissionsAreComplete(t *testing.T) {
 // TestOtherSites sees that a session's write from another site's page is refused, and a key's is not.
 func TestOtherSites(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storetest.SQLiteDSN(t), "")
+	w := newWorld(t, storetest.MigratedSQLiteDSN(t), "")
 	for _, origin := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "same-site"}} {
 		if got := w.browse("admin", "POST", "/teams", object{"name": "Evil"}, origin...); got.status != http.StatusForbidden {
 			t.Errorf("POST /teams with %v = %d, want 403", origin, got.status)

@@ -178,7 +178,7 @@ func (a *API) startRuns(ctx context.Context, in *struct {
 		run, err := a.startRun(ctx, reconcile.Request{
 			Source: source, DryRun: body.DryRun, Full: body.Full, User: body.User, Group: body.Group, Trigger: "api", MaxDeactivations: body.MaxDeactivations,
 		})
-		if err != nil {
+		if err != nil && run.Status != identity.RunJoined {
 			p := a.answer(ctx, err)
 			started.Problems = append(started.Problems, NotStarted{source.Name, p.Detail})
 			if first == nil {
@@ -220,20 +220,45 @@ func (a *API) chosen(names []string) ([]reconcile.Source, error) {
 // startRun starts a run in the background and returns it as soon as it is written down, or the run of the connector that
 // is going.
 func (a *API) startRun(ctx context.Context, req reconcile.Request) (identity.Run, error) {
-	run, err := a.inBackground(ctx, func(ctx context.Context, begun func(identity.Run)) error {
-		req.Begun = begun
-		_, err := a.o.Engine.Run(ctx, req)
-		return err
+	return a.whenFree(ctx, req.Source.Name, func() (identity.Run, error) {
+		return a.inBackground(ctx, func(ctx context.Context, begun func(identity.Run)) error {
+			req.Begun = begun
+			_, err := a.o.Engine.Run(ctx, req)
+			return err
+		})
 	})
-	if !errors.Is(err, store.ErrBusy) {
-		return run, err
+}
+
+// A run that has just ended holds its connector for a moment longer.
+const (
+	freeWithin = 3 * time.Second
+	freeEvery  = 50 * time.Millisecond
+)
+
+// whenFree starts what needs the connector for itself. Where a run of the connector is going it returns that, joined,
+// with store.ErrBusy.
+func (a *API) whenFree(ctx context.Context, connector string, start func() (identity.Run, error)) (identity.Run, error) {
+	for began := time.Now(); ; {
+		run, err := start()
+		if !errors.Is(err, store.ErrBusy) {
+			return run, err
+		}
+		going, found := a.o.Store.RunningRun(ctx, connector)
+		if found == nil {
+			going.Status = identity.RunJoined
+			return going, err
+		}
+		if !errors.Is(found, store.ErrNotFound) || time.Since(began) > freeWithin {
+			return run, err
+		}
+		timer := time.NewTimer(freeEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return run, context.Cause(ctx)
+		case <-timer.C:
+		}
 	}
-	going, found := a.o.Store.RunningRun(ctx, req.Source.Name)
-	if found != nil {
-		return run, err // somebody holds the connector all the same
-	}
-	going.Status = identity.RunJoined
-	return going, nil
 }
 
 // inBackground starts what tells of a run when that has begun, and waits for that, or for the error that it began with.
@@ -282,10 +307,12 @@ func (a *API) approveRun(ctx context.Context, in *struct {
 		return nil, problem(http.StatusConflict, kindState, "it is a run of connector "+run.Connector+", which the configuration does not have")
 	}
 	approval := reconcile.Approval{Source: sources[0], RunID: run.ID, PlanHash: in.Body.PlanHash, By: callerOf(ctx).actor}
-	run, err = a.inBackground(ctx, func(ctx context.Context, begun func(identity.Run)) error {
-		approval.Begun = begun
-		_, err := a.o.Engine.Approve(ctx, approval)
-		return err
+	run, err = a.whenFree(ctx, run.Connector, func() (identity.Run, error) {
+		return a.inBackground(ctx, func(ctx context.Context, begun func(identity.Run)) error {
+			approval.Begun = begun
+			_, err := a.o.Engine.Approve(ctx, approval)
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -24,7 +24,6 @@ import (
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 	"github.com/idpsync/idpsync/store/storetest"
-	"github.com/idpsync/idpsync/store/storetest/pgtest"
 )
 
 // world is a serving program with one person of each rank, who have a key and a session each.
@@ -49,11 +48,11 @@ func eachDatabase(t *testing.T, f func(t *testing.T, dsn string)) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		f(t, storetest.SQLiteDSN(t))
+		f(t, storetest.MigratedSQLiteDSN(t))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		f(t, pgtest.DSN(t))
+		f(t, storetest.PostgresDSN(t))
 	})
 }
 
@@ -71,6 +70,12 @@ func newWorld(t testing.TB, dsn, yaml string) *world {
 	w := &world{TB: t, app: a, users: map[string]identity.User{}, keys: map[string]string{}, keyIDs: map[string]string{}, cookies: map[string]string{}}
 	for _, rank := range ranks {
 		w.person(rank)
+	}
+	for _, c := range config.Connectors {
+		// A server runs at once what nobody ran yet: here only tests start runs.
+		if _, err := a.Store.ClaimSlot(t.Context(), c.Name, time.Now()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served, urls := make(chan error, 1), make(chan string, 1)
@@ -239,6 +244,6 @@ func okta(t testing.TB, tenant *oktatest.Tenant, more string) string {
 	if err := server.WriteCA(ca); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("connectors:\n  - {name: okta, type: okta, url: %q, api_token: %q, ca_file: %q, schedule: \"0 0 1 1 *\", full_schedule: \"\"%s}\n",
+	return fmt.Sprintf("connectors:\n  - {name: okta, type: okta, url: %q, api_token: %q, ca_file: %q, schedule: \"0 0 1 1 *\", full_schedule: \"0 0 1 1 *\"%s}\n",
 		server.URL, oktatest.DefaultToken, ca, more)
 }
