@@ -147,23 +147,6 @@ func (tx *Tx) OwnsLiveSCIMKey(ctx context.Context, userID string, now time.Time)
 	return n > 0, nil
 }
 
-// KeyOwner is somebody who owns a key.
-type KeyOwner struct{ ID, UserName string }
-
-// SCIMKeyOwners returns the active local accounts that own a key with which somebody may be pushing: live and used, and
-// the owner admin and provisioner on the root team.
-func (tx *Tx) SCIMKeyOwners(ctx context.Context, now time.Time) ([]KeyOwner, error) {
-	const holds = " AND EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = u.id AND e.team_id = ? AND e.role = ? LIMIT 1 OFFSET 0)"
-	var owners []KeyOwner
-	err := tx.raw(ctx, "SELECT u.id, u.user_name FROM users u WHERE u.origin = 'local' AND u.active AND u.deleted_at IS NULL AND EXISTS (SELECT 1 FROM api_keys k "+
-		"WHERE k.user_id = u.id AND k.disabled_at IS NULL AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?) AND k.last_used_at IS NOT NULL)"+holds+holds+" ORDER BY u.seq",
-		stamp(now), identity.RootTeamID, identity.RoleSCIMProvisioner, identity.RootTeamID, identity.RoleAdmin).Scan(&owners).Error
-	if err != nil {
-		return nil, fmt.Errorf("read the owners of SCIM keys: %w", err)
-	}
-	return owners, nil
-}
-
 // EnableKey lets a disabled key in again and tells whether it was disabled.
 func (tx *Tx) EnableKey(ctx context.Context, id string) (bool, error) {
 	n, err := tx.exec(ctx, "UPDATE api_keys SET disabled_at = NULL WHERE id = ? AND disabled_at IS NOT NULL AND revoked_at IS NULL", id)

@@ -320,3 +320,28 @@ func (tx *Tx) LocalAdmins(ctx context.Context) ([]string, error) {
 	}
 	return ids, nil
 }
+
+// Keeper is an active local account that is admin on the root team.
+type Keeper struct {
+	ID       string
+	UserName string
+	// OwnsKey tells that it is a provisioner, too, and owns a key with which somebody may be pushing: live and used.
+	OwnsKey bool
+}
+
+// Keepers returns what LocalAdmins does, locked in the same way, with what else break glass protects.
+func (tx *Tx) Keepers(ctx context.Context, now time.Time) ([]Keeper, error) {
+	if err := tx.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	var keepers []Keeper
+	err := tx.raw(ctx, "SELECT id, user_name, EXISTS (SELECT 1 FROM api_keys k WHERE k.user_id = users.id AND k.disabled_at IS NULL "+
+		"AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?) AND k.last_used_at IS NOT NULL) "+
+		"AND EXISTS (SELECT 1 FROM effective_grants e WHERE e.user_id = users.id AND e.team_id = ? AND e.role = ? LIMIT 1 OFFSET 0) AS owns_key "+
+		"FROM users WHERE "+localAdmin+" ORDER BY seq"+tx.d.forUpdate(),
+		stamp(now), identity.RootTeamID, identity.RoleSCIMProvisioner, identity.RootTeamID, identity.RoleAdmin).Scan(&keepers).Error
+	if err != nil {
+		return nil, fmt.Errorf("read local admins: %w", err)
+	}
+	return keepers, nil
+}

@@ -142,11 +142,7 @@ func (c *change) guarded(ctx context.Context, f func() error) error {
 	}
 	c.guarding = true
 	defer func() { c.guarding = false }()
-	before, err := c.tx.LocalAdmins(ctx)
-	if err != nil {
-		return err
-	}
-	owners, err := c.tx.SCIMKeyOwners(ctx, c.now)
+	before, err := c.tx.Keepers(ctx, c.now)
 	if err != nil {
 		return err
 	}
@@ -157,33 +153,18 @@ func (c *change) guarded(ctx context.Context, f func() error) error {
 	if err := f(); err != nil {
 		return err
 	}
-	if err := c.keepRoles(ctx, held); err != nil {
+	if err := c.keepRoles(ctx, held); err != nil || len(before) == 0 {
 		return err
 	}
-	if err := c.keepOwners(ctx, owners); err != nil || len(before) == 0 {
-		return err
-	}
-	after, err := c.tx.LocalAdmins(ctx)
+	after, err := c.tx.Keepers(ctx, c.now)
 	if err != nil {
 		return err
 	}
 	if len(after) == 0 {
 		return &RefusedError{Reason: "break glass: " + lastAdmin}
 	}
-	return nil
-}
-
-// keepOwners refuses what took from one of these accounts what its SCIM key needs.
-func (c *change) keepOwners(ctx context.Context, owners []store.KeyOwner) error {
-	if len(owners) == 0 {
-		return nil
-	}
-	after, err := c.tx.SCIMKeyOwners(ctx, c.now)
-	if err != nil {
-		return err
-	}
-	for _, owner := range owners {
-		if !slices.Contains(after, owner) {
+	for _, owner := range before {
+		if owner.OwnsKey && !slices.Contains(after, owner) {
 			return &RefusedError{Reason: "break glass: " + keyOwner + ", which needs admin and scim_provisioner on the root team: revoke the key first", UserID: owner.ID, UserName: owner.UserName}
 		}
 	}

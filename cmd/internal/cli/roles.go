@@ -152,7 +152,7 @@ func (e *env) rolesMap() *cobra.Command {
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return usageError{errors.New("want a group and what it gives: idpsync roles map GROUP TEAM:ROLE...")}
+				return usageError{errors.New("idpsync roles map GROUP TEAM:ROLE... wants a group and what it gives")}
 			}
 			grants, err := teamRoles(args[1:])
 			if err != nil {
@@ -423,7 +423,7 @@ type handGrant func(*lifecycle.Applier, context.Context, identity.Actor, string,
 func (e *env) byHand(name string, do handGrant, already, done string) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < 2 {
-			return usageError{fmt.Errorf("want a person and what role: idpsync roles %s USER TEAM:ROLE...", name)}
+			return usageError{fmt.Errorf("idpsync roles %s USER TEAM:ROLE... wants a person and what role", name)}
 		}
 		grants, err := teamRoles(args[1:])
 		if err != nil {
