@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -311,7 +310,7 @@ func (p *Provider) use(ctx context.Context, asserted *saml.Assertion) error {
 // take returns what was begun under the request's id, once.
 func (p *Provider) take(ctx context.Context, request string) (*pending, error) {
 	none := refuse(assertion.ReasonUnsolicited, "no sign-in with the request %q is open: it was never begun, is older than %s, or was finished", short(request), assertion.PendingFor)
-	if len(request) > 128 || !strings.HasPrefix(request, "id-") {
+	if len(request) > 128 { // ours are not, and the memory takes no longer keys
 		return nil, none
 	}
 	value, ok, err := p.options.Memory.Take(ctx, assertion.KindSAMLRequest, request)
