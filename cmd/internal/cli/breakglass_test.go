@@ -184,7 +184,8 @@ func (g *glass) attacks() map[string]func() (int, string) {
 		"pull: conflict, one person":   cli("resync", "--user", glassName),
 		"pull: conflict linked to it":  func() (int, string) { return g.linkConflict() },
 		"API: deactivate":              http("POST", "/api/v1/users/"+g.id+"/deactivate", `{}`),
-		"API: revoke admin":            http("DELETE", "/api/v1/grants", `{"user":"`+glassName+`","team":"root","role":"admin"}`),
+		"API: revoke admin":            http("DELETE", "/api/v1/grants?user="+glassName+"&team=root&role=admin", ""),
+		"API: revoke scim_provisioner": http("DELETE", "/api/v1/grants?user="+glassName+"&team=root&role=scim_provisioner", ""),
 		"API: delete root":             http("DELETE", "/api/v1/teams/00000000-0000-4000-8000-000000000001", ""),
 		"API: an other method":         http("DELETE", "/api/v1/users/"+g.id, ""),
 	}
