@@ -113,6 +113,71 @@ var protections = []protection{
 		"store/audit.go", "return tx.insertRows(ctx, \"outbox\", outboxInsert, outbox)", "return tx.insertRows(ctx, \"outbox\", outboxInsert, outbox[:0])",
 		"./cmd/internal/cli", "TestChaos_FullDisk",
 	},
+	{
+		"sign-in: whoever is deactivated is signed out",
+		"reconcile/lifecycle/signin.go", "c.endSessions(ctx, c.disable, ", "c.endSessions(ctx, c.disable[:0], ",
+		"./reconcile/lifecycle", "TestSessionsEnd",
+	},
+	{
+		"sign-in: a session counts while its person is active",
+		"store/session.go", "AND u.active AND u.deleted_at IS NULL", "AND TRUE",
+		"./store", "TestSQLite/sessions",
+	},
+	{
+		"sign-in: no identity provider enters a local account",
+		"reconcile/lifecycle/signin.go", "case local && method != MethodPassword:", "case local && method == \"\":",
+		"./reconcile/lifecycle", "TestMaySignIn|TestSignInStated_Refused",
+	},
+	{
+		"sign-in: nobody gets in without a role",
+		"reconcile/lifecycle/signin.go", "case !granted:", "case false:",
+		"./reconcile/lifecycle", "TestMaySignIn|TestSignInStated_NothingIsGranted",
+	},
+	{
+		"sign-in: a name under another id is refused",
+		"reconcile/lifecycle/jit.go", "return SignInSubjectChanged, nil", "return \"\", nil",
+		"./reconcile/lifecycle", "TestSignInStated_Subjects",
+	},
+	{
+		"sign-in: nobody is made while SCIM is on",
+		"reconcile/lifecycle/jit.go", "st.Provision = st.Provision && setting.JITProvisioning()", "_ = setting",
+		"./reconcile/lifecycle", "TestSignInStated_SCIM",
+	},
+	{
+		"sign-in: a source that takes somebody over says what they may do",
+		"reconcile/lifecycle/signin.go", "return c.dropSignInGrants(ctx, c.adopt)", "return nil",
+		"./reconcile/lifecycle", "TestAdoptedBySource",
+	},
+	{
+		"sign-in: a password that was changed meanwhile opens nothing",
+		"reconcile/lifecycle/signin.go", "if now != hash {", "if now == \"none\" {",
+		"./reconcile/lifecycle", "TestSignInWithPassword",
+	},
+	{
+		"sign-in: what is remembered is told once",
+		"store/signin.go", "\"DELETE FROM signin_memory WHERE kind = ? AND key = ? RETURNING value, expires_at\"", "\"SELECT value, expires_at FROM signin_memory WHERE kind = ? AND key = ?\"",
+		"./store", "TestSQLite/sign-ins",
+	},
+	{
+		"sign-in: a try counts before its password is checked",
+		"cmd/internal/signin/throttle.go", "spend(now, counters)\n\t\t\tt.spent", "t.spent",
+		"./cmd/internal/signin", "TestSignIn_AtOnce",
+	},
+	{
+		"sign-in: a network is not forgiven for a right password",
+		"cmd/internal/signin/throttle.go", "case ofPlace && right:", "case (ofPlace || true) && right:",
+		"./cmd/internal/signin", "TestTheNetworkIsNotForgiven",
+	},
+	{
+		"sign-in: attackers lock nobody out",
+		"cmd/internal/signin/throttle.go", "c.Count >= accountMost && counters[0].Count > 0 {", "c.Count >= accountMost {",
+		"./cmd/internal/signin", "TestAttackForADay|TestNobodyIsLockedOut",
+	},
+	{
+		"sign-in: what another site's page posts is not done",
+		"cmd/internal/signin/service.go", "return s.crossOrigin.Handler(next)", "return next",
+		"./cmd/internal/app", "TestSignIn_CrossSite",
+	},
 }
 
 func main() {
