@@ -178,6 +178,56 @@ var protections = []protection{
 		"cmd/internal/signin/service.go", "return s.crossOrigin.Handler(next)", "return next",
 		"./cmd/internal/app", "TestSignIn_CrossSite",
 	},
+	{
+		"saml: a second assertion is refused before a signature is looked at",
+		"cmd/internal/signin/samlsp/outline.go", "case assertions > 1:", "case false:",
+		"./cmd/internal/signin/samlsp", "TestRefused",
+	},
+	{
+		"saml: signatures of SHA-1 are refused",
+		"cmd/internal/signin/samlsp/provider.go", "RejectSHA1Signatures:             true", "RejectSHA1Signatures:             false",
+		"./cmd/internal/signin/samlsp", "TestRefused",
+	},
+	{
+		"saml: nobody's assertion is believed unless it is allowed",
+		"cmd/internal/signin/samlsp/provider.go", "p.options.AllowInitiated,\n", "true,\n",
+		"./cmd/internal/signin/samlsp", "TestInitiated",
+	},
+	{
+		"saml: an assertion is used once, over all replicas",
+		"cmd/internal/signin/samlsp/provider.go", "if err := p.use(ctx, asserted); err != nil {", "if err := error(nil); err != nil {",
+		"./cmd/internal/signin/samlsp", "TestReplicas",
+	},
+	{
+		"saml: an answer counts in the browser that asked",
+		"cmd/internal/signin/samlsp/provider.go", "if !p.cookie.Bound(r, begun.Mark) {", "if false {",
+		"./cmd/internal/signin/samlsp", "TestBrowsers",
+	},
+	{
+		"openid connect: an answer counts in the browser that asked",
+		"cmd/internal/signin/oidcrp/provider.go", "if !p.cookie.Bound(r, begun.Mark) {", "if false {",
+		"./cmd/internal/signin/oidcrp", "TestBrowsers",
+	},
+	{
+		"openid connect: the code goes with the verifier",
+		"cmd/internal/signin/oidcrp/token.go", "oauth2.VerifierOption(verifier)", "oauth2.SetAuthURLParam(\"x\", verifier)",
+		"./cmd/internal/signin/oidcrp", "TestSignIn|TestBrowsers",
+	},
+	{
+		"openid connect: an ID token is of this sign-in",
+		"cmd/internal/signin/oidcrp/token.go", "case said != nonce:", "case said == \"x\":",
+		"./cmd/internal/signin/oidcrp", "TestRefused",
+	},
+	{
+		"openid connect: an ID token is for this application",
+		"cmd/internal/signin/oidcrp/token.go", "case !slices.Contains(audience, p.options.ClientID):", "case false:",
+		"./cmd/internal/signin/oidcrp", "TestRefused",
+	},
+	{
+		"openid connect: nothing but the provider's keys signs",
+		"cmd/internal/signin/oidcrp/discovery.go", "return !slices.Contains(known, name) })", "return !slices.Contains(append(known, \"none\", \"HS256\"), name) })",
+		"./cmd/internal/signin/oidcrp", "TestRefused|TestUnavailable",
+	},
 }
 
 func main() {
