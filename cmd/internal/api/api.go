@@ -197,7 +197,7 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 	if described.Description != "" {
 		described.Description += "\n\n"
 	}
-	described.Description += op.need.describe()
+	described.Description += op.need.describe(op.method)
 	if op.answers != nil {
 		described.Responses["200"] = op.answers
 	}

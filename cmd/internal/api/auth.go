@@ -26,11 +26,15 @@ const (
 
 var needRoles = map[need]identity.Role{needViewer: identity.RoleViewer, needOperator: identity.RoleOperator, needAdmin: identity.RoleAdmin}
 
-func (n need) describe() string {
-	if n == needNothing {
-		return "For everybody who is authenticated, about themselves; about others it takes the role viewer on the root team."
+// describe says it for the document.
+func (n need) describe(method string) string {
+	switch {
+	case n > needNothing:
+		return "Takes the role " + needRoles[n] + " on the root team."
+	case method == http.MethodGet:
+		return "For everybody who is authenticated, of themselves; of others it takes the role viewer on the root team."
 	}
-	return "Takes the role " + needRoles[n] + " on the root team."
+	return "For everybody who is signed in, of themselves; of others, and with a key, it takes the role admin on the root team."
 }
 
 // caller is who makes a request.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +59,32 @@ func TestDocument(t *testing.T) {
 				if op.Responses[code] == nil {
 					t.Errorf("%s %s does not tell of %s", method, path, code)
 				}
+			}
+		}
+	}
+}
+
+// TestDocs sees that docs/api.md has a line for every operation.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	golden, err := os.ReadFile("testdata/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(golden, &document); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range document.Paths {
+		for method := range methods {
+			if line := "| `" + strings.ToUpper(method) + " " + path + "` |"; !strings.Contains(string(text), line) {
+				t.Errorf("docs/api.md has no line %s", line)
 			}
 		}
 	}

@@ -179,4 +179,3 @@ func FuzzAPI(f *testing.F) {
 		}
 	})
 }
-
