@@ -174,6 +174,21 @@ var protections = []protection{
 		"./cmd/internal/signin", "TestAttackForADay|TestNobodyIsLockedOut",
 	},
 	{
+		"api: what it takes to call an operation is asked",
+		"cmd/internal/api/auth.go", "if c.level >= n {", "if true {",
+		"./cmd/internal/api", "TestPermissions",
+	},
+	{
+		"api: what another site's page asks for is not done",
+		"cmd/internal/api/auth.go", "if err := a.crossOrigin.Check(r); err != nil {", "if err := error(nil); err != nil {",
+		"./cmd/internal/api", "TestOtherSites",
+	},
+	{
+		"api: a key makes no keys for its owner",
+		"cmd/internal/api/keys.go", "own := err == nil && u.ID == c.userID && c.session()", "own := err == nil && u.ID == c.userID",
+		"./cmd/internal/api", "TestPermissions",
+	},
+	{
 		"sign-in: what another site's page posts is not done",
 		"cmd/internal/signin/service.go", "return s.crossOrigin.Handler(next)", "return next",
 		"./cmd/internal/app", "TestSignIn_CrossSite",

@@ -348,6 +348,10 @@ func TestPeople(t *testing.T) {
 		if got := w.want(http.StatusOK, "viewer", "GET", "/groups/"+g.ID, nil); len(got.body["grants"].([]any)) != 1 {
 			t.Errorf("GET /groups/ID = %s, want the default role", got.text)
 		}
+		outer := w.group("All", g.ID)
+		if got := w.want(http.StatusOK, "viewer", "GET", "/groups/"+outer.ID, nil).body["nested"].([]any); len(got) != 1 || got[0].(object)["display_name"] != "Engineering" {
+			t.Errorf("nested = %v", got)
+		}
 		w.want(http.StatusNotFound, "viewer", "GET", "/users/"+nothing, nil)
 		w.want(http.StatusNotFound, "viewer", "GET", "/groups/not-an-id", nil)
 	})

@@ -134,6 +134,7 @@ func TestRuns_Wrong(t *testing.T) {
 		w.want(http.StatusConflict, "operator", "POST", "/runs", nil) // there is no connector
 		for _, body := range []object{
 			{"connectors": []string{"unknown"}},
+			{"connectors": []string{}},
 			{"user": "a", "group": "b"},
 			{"user": "a", "full": true},
 			{"max_deactivations": -1},

@@ -152,7 +152,7 @@ func (a *API) findRun(ctx context.Context, id string) (identity.Run, error) {
 
 func (a *API) startRuns(ctx context.Context, in *struct {
 	Body *struct {
-		Connectors       []string `json:"connectors,omitempty" nullable:"false" maxItems:"100" doc:"Absent for all."`
+		Connectors       []string `json:"connectors,omitempty" nullable:"false" minItems:"1" maxItems:"100" doc:"Absent for all."`
 		DryRun           bool     `json:"dry_run,omitempty" doc:"Find the drift and change nothing."`
 		Full             bool     `json:"full,omitempty" doc:"Read and compare everything, not only what changed."`
 		User             string   `json:"user,omitempty" maxLength:"1000" doc:"Only this person: immutable id, id, userName or externalId."`
