@@ -59,6 +59,9 @@ func eachDatabase(t *testing.T, f func(t *testing.T, dsn string)) {
 // newWorld serves with a database and more configuration.
 func newWorld(t testing.TB, dsn, yaml string) *world {
 	t.Helper()
+	if !strings.Contains(yaml, "api:") {
+		yaml += "api: {requests_per_minute: 1000000000}\n" // tests ask until something is so
+	}
 	config, err := configs.Parse("idpsync.yaml", fmt.Appendf(nil, "listen: 127.0.0.1:0\ndatabase: %q\n%s", dsn, yaml))
 	if err != nil {
 		t.Fatal(err)

@@ -22,9 +22,9 @@ func (e *env) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run the SCIM endpoint, the scheduler and the probes in one process",
-		Long: "Run the SCIM 2.0 endpoint (/scim/v2), the scheduled pulls, /healthz, /readyz and /metrics, until SIGINT or\n" +
-			"SIGTERM; then let requests finish and stop the runs that are going: the next start repairs what they left.\n" +
-			"Several processes may serve one PostgreSQL.",
+		Long: "Run the SCIM 2.0 endpoint (/scim/v2), the administration API (/api/v1), the scheduled pulls, /healthz, /readyz and\n" +
+			"/metrics, until SIGINT or SIGTERM; then let requests finish and stop the runs that are going: the next start repairs\n" +
+			"what they left. Several processes may serve one PostgreSQL.",
 		Example: "  idpsync serve\n  idpsync serve --config /etc/idpsync/idpsync.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := e.open(c.Context(), false)
