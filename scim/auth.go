@@ -46,7 +46,7 @@ func (h *Handler) authenticate(r *request) error {
 	principal, err := h.opt.Auth.Authenticate(r.Context(), key, along...)
 	if errors.Is(err, ErrUnauthenticated) {
 		// Which of the reasons it is, is for the operator: a mistyped key and a revoked one look the same to the caller.
-		h.opt.Logger.WarnContext(r.Context(), "API key refused", "reason", err.Error(), "request_id", r.id)
+		h.opt.Logger.InfoContext(r.Context(), "API key refused", "reason", err.Error(), "request_id", r.id)
 		return &Error{
 			Status: http.StatusUnauthorized, Detail: "the API key is not valid",
 			Authenticate: `Bearer realm="idpsync", error="invalid_token"`,
