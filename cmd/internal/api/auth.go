@@ -118,7 +118,7 @@ func (a *API) caller(r *http.Request) (*caller, error) {
 	}
 	held, err := a.o.Key(r.Context(), strings.TrimSpace(bearer))
 	if errors.Is(err, ErrUnauthenticated) {
-		a.logger.WarnContext(r.Context(), "api key refused", "reason", err.Error(), "remote", httpserver.Remote(r.Context()), "request_id", httpserver.RequestID(r.Context()))
+		a.logger.InfoContext(r.Context(), "api key refused", "reason", err.Error(), "remote", httpserver.Remote(r.Context()), "request_id", httpserver.RequestID(r.Context()))
 		return nil, unauthenticated("the API key is not valid: it may be mistyped, revoked, disabled or expired", `, error="invalid_token"`)
 	}
 	if err != nil {
