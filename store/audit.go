@@ -80,6 +80,22 @@ type eventRow struct {
 	Fields, Members, Reason                        string
 }
 
+// decoded returns the row as an event.
+func (row *eventRow) decoded() (identity.Event, error) {
+	e := identity.Event{
+		Seq: row.Seq, At: row.At.UTC(), Type: identity.EventType(row.Type),
+		Actor:  identity.Actor{Kind: row.ActorKind, ID: row.ActorID, Name: row.ActorName, RequestID: row.RequestID, RunID: row.RunID},
+		Object: identity.Object(row.Object), ObjectID: row.ObjectID, Name: row.Name, Reason: row.Reason,
+	}
+	if err := json.Unmarshal([]byte(row.Fields), &e.Fields); err != nil {
+		return identity.Event{}, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
+	}
+	if err := json.Unmarshal([]byte(row.Members), &e.Members); err != nil {
+		return identity.Event{}, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
+	}
+	return e, nil
+}
+
 // AuditQuery selects events, the newest first. What is zero selects everything.
 type AuditQuery struct {
 	ObjectID  string    // of what the event is about
@@ -142,18 +158,10 @@ func (r reader) Audit(ctx context.Context, q AuditQuery) ([]identity.Event, erro
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	events := make([]identity.Event, len(rows))
-	for i, row := range rows {
-		e := &events[i]
-		*e = identity.Event{
-			Seq: row.Seq, At: row.At.UTC(), Type: identity.EventType(row.Type),
-			Actor:  identity.Actor{Kind: row.ActorKind, ID: row.ActorID, Name: row.ActorName, RequestID: row.RequestID, RunID: row.RunID},
-			Object: identity.Object(row.Object), ObjectID: row.ObjectID, Name: row.Name, Reason: row.Reason,
-		}
-		if err := json.Unmarshal([]byte(row.Fields), &e.Fields); err != nil {
-			return nil, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
-		}
-		if err := json.Unmarshal([]byte(row.Members), &e.Members); err != nil {
-			return nil, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
+	for i := range rows {
+		var err error
+		if events[i], err = rows[i].decoded(); err != nil {
+			return nil, err
 		}
 	}
 	return events, nil

@@ -48,6 +48,8 @@ const (
 	EventConflictReopened  EventType = "conflict.reopened"
 	EventConnectorPaused   EventType = "connector.paused"
 	EventConnectorRestored EventType = "connector.restored"
+	EventWebhookDisabled   EventType = "webhook.disabled"
+	EventWebhookEnabled    EventType = "webhook.enabled"
 )
 
 // Actor is who did something: a person, a key, a connector's run or the system itself.

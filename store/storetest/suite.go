@@ -38,6 +38,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"sessions", sessionCases},
 		{"sign-ins", signinCases},
 		{"audit", auditCases},
+		{"webhooks", webhookCases},
 		{"runs", runCases},
 		{"conflicts", conflictCases},
 		{"leases", leaseCases},
@@ -88,7 +89,7 @@ func (f *fixture) wipe() {
 	f.Helper()
 	db := f.raw()
 	for _, table := range []string{
-		"jit_groups", "sso_subjects", "signin_memory", "signin_failures", "known_browsers", "sessions",
+		"webhook_deliveries", "webhook_endpoints", "jit_groups", "sso_subjects", "signin_memory", "signin_failures", "known_browsers", "sessions",
 		"settings", "conflicts", "connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
 		"group_members", "teams WHERE name_key <> 'root'", "groups", "users",
 	} {

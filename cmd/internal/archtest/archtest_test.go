@@ -39,6 +39,7 @@ connectors/okta/oktatest          : connectors/idptest
 connectors/entra                  : connectors store/identity
 connectors/entra/entratest        : connectors/idptest
 connectors/idptest                :
+connectors/webhook                : connectors store store/identity
 
 scim/scimtest                     :
 scim/schema                       :
@@ -100,8 +101,8 @@ var dependencies = []dependency{
 	{"github.com/mattn/go-isatty", "cmd/internal/cli cmd/internal/telemetry", false, "only a person at a terminal wants colours"},
 	{"golang.org/x/term", "cmd/internal/cli cmd/internal/telemetry", false, "only a person at a terminal wants colours"},
 	{"github.com/lmittmann/tint", "cmd/internal/telemetry", false, "loggers are handed in"},
-	{"github.com/prometheus/client_golang", "reconcile connectors scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
-	{"github.com/google/uuid", "store store/storetest reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
+	{"github.com/prometheus/client_golang", "reconcile connectors connectors/webhook scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
+	{"github.com/google/uuid", "store store/storetest connectors/webhook reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
 	{"github.com/danielgtaylor/huma/v2", "cmd/internal/api", false, "one API is described by its code; SCIM describes itself"},
 	{"github.com/coreos/go-oidc/v3", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
 	{"golang.org/x/oauth2", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
@@ -115,6 +116,7 @@ var dependencies = []dependency{
 	{"golang.org/x/sync", "store reconcile connectors/... scim cmd/...", true, "pure packages start no goroutines"},
 	{"golang.org/x/time/rate", "connectors scim cmd/internal/...", false, "limits belong to the edges"},
 	{"golang.org/x/text", "store/storetest scim/schema scim/filter", false, "names are compared by store/identity, with the standard library"},
+	{"github.com/standard-webhooks/standard-webhooks", "", true, "for tests: the reading of our signatures by those who specified them"},
 	{"github.com/scim2/filter-parser/v2", "", true, "for tests: another reading of the grammar, to hold ours against"},
 	{"github.com/google/go-cmp", "store/storetest connectors/connectortest", true, "for tests: it panics on what it does not know"},
 	{"pgregory.net/rapid", "store/storetest connectors/connectortest", true, "for tests"},

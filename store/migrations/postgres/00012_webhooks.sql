@@ -1,0 +1,38 @@
+-- +goose Up
+-- Who receives events. What an endpoint is to receive, and where it is, says the configuration.
+CREATE TABLE webhook_endpoints (
+    name            text PRIMARY KEY,
+    created_at      timestamptz NOT NULL,
+    disabled_at     timestamptz,
+    disabled_reason text NOT NULL DEFAULT '',
+    last_success_at timestamptz,
+    last_failure_at timestamptz,
+    last_error      text NOT NULL DEFAULT ''
+);
+
+-- An event for an endpoint. seq is the event's in the audit log.
+CREATE TABLE webhook_deliveries (
+    endpoint    text NOT NULL,
+    seq         bigint NOT NULL,
+    event_id    uuid NOT NULL,
+    type        text NOT NULL,
+    object_id   text NOT NULL,
+    state       text NOT NULL CHECK (state IN ('waiting', 'delivered', 'failed')),
+    attempts    integer NOT NULL DEFAULT 0,
+    created_at  timestamptz NOT NULL,
+    next_at     timestamptz NOT NULL,
+    finished_at timestamptz,
+    status      integer NOT NULL DEFAULT 0,
+    error       text NOT NULL DEFAULT '',
+    PRIMARY KEY (endpoint, seq)
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint, next_at, seq) WHERE state = 'waiting';
+CREATE INDEX webhook_deliveries_object ON webhook_deliveries (endpoint, object_id, seq) WHERE state = 'waiting';
+CREATE INDEX webhook_deliveries_finished ON webhook_deliveries (finished_at) WHERE state <> 'waiting';
+
+CREATE INDEX audit_events_id ON audit_events (id);
+
+-- +goose Down
+DROP INDEX audit_events_id;
+DROP TABLE webhook_deliveries;
+DROP TABLE webhook_endpoints;
