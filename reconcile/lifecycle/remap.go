@@ -127,7 +127,13 @@ func (a *Applier) Wanted(ctx context.Context) (*roles.Mapping, error) {
 
 func (a *Applier) remap(ctx context.Context, by identity.Actor, r Remap, declared bool) (MappingPlan, error) {
 	var plan MappingPlan
-	err := a.inTx(ctx, by, func(c *change) error {
+	inTx := a.inTx
+	if r.DryRun { // what is only asked about was not tried: that it would be refused is no event
+		inTx = func(ctx context.Context, by identity.Actor, f func(*change) error) error {
+			return a.store.InTx(ctx, func(tx *store.Tx) error { return a.within(ctx, tx, by, f) })
+		}
+	}
+	err := inTx(ctx, by, func(c *change) error {
 		c.protect = true
 		err := c.guarded(ctx, func() error {
 			var err error

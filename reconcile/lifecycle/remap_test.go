@@ -178,7 +178,14 @@ func TestRemap_IsRefused(t *testing.T) {
 		local := h.local("glass")
 		h.group("Admins", local.ID)
 		h.remapped(lifecycle.Remap{Edit: roles.Edit{Map: []roles.Rule{rule("Admins", "root:admin")}}})
-		_, err := h.Remap(h.Context(), operator, lifecycle.Remap{Edit: roles.Edit{Unmap: []roles.Rule{rule("Admins")}}})
+		var refused *lifecycle.RefusedError
+		_, err := h.Remap(h.Context(), operator, lifecycle.Remap{Edit: roles.Edit{Unmap: []roles.Rule{rule("Admins")}}, DryRun: true})
+		events, failed := h.s.Audit(h.Context(), store.AuditQuery{Type: string(identity.EventRefused), Limit: 1})
+		h.must(failed)
+		if !errors.As(err, &refused) || len(events) != 0 {
+			h.Errorf("a dry run of what is refused: error %v, and recorded %v, want it told and not recorded", err, events)
+		}
+		_, err = h.Remap(h.Context(), operator, lifecycle.Remap{Edit: roles.Edit{Unmap: []roles.Rule{rule("Admins")}}})
 		h.wantRefused(err, lastAdmin)
 		h.wantRules("Admins root:admin")
 		h.wantAccess(local.ID, "Admins:viewer via group Admins", "root:admin via group Admins")
