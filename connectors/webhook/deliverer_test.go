@@ -197,7 +197,7 @@ func testOrder(t *testing.T, dsn string) {
 		s = open()
 		return s, start(t, webhook.Options{
 			Store: s, Endpoints: endpoints, Concurrency: 4, Lease: 400 * time.Millisecond, Grace: 10 * time.Millisecond,
-			Now: func() time.Time { return begun.Add(200 * time.Since(begun)) }, // the pauses of hours are not waited for
+			Delays: []time.Duration{time.Second}, Now: func() time.Time { return begun.Add(200 * time.Since(begun)) },
 		})
 	}
 	stores, replicas := make([]*store.Store, 3), make([]*running, 3)
