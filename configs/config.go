@@ -2,6 +2,8 @@ package configs
 
 import (
 	"net"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -181,10 +183,36 @@ type Grant struct {
 
 // Webhook is a subscriber to events.
 type Webhook struct {
-	URL        string   `yaml:"url"`
-	Secret     Secret   `yaml:"secret"`
-	SecretFile string   `yaml:"secret_file"` // where Secret was read from, or ""
-	Events     []string `yaml:"events"`      // globs over event types; empty: all
+	Name         string   `yaml:"name"` // what it is called by; "" is the URL without its query
+	URL          string   `yaml:"url"`
+	Secret       Secret   `yaml:"secret"`
+	SecretFile   string   `yaml:"secret_file"` // where Secret was read from, or ""; it may hold several, one a line
+	Secrets      []Secret `yaml:"secrets"`     // that messages are signed with besides, while receivers change over
+	Events       []string `yaml:"events"`      // globs over event types; empty: all
+	AllowPrivate bool     `yaml:"allow_private"`
+	CAFile       string   `yaml:"ca_file"` // PEM, trusted besides the system's
+}
+
+// Called returns what the subscriber is called by: its name, or the URL without a query, which may be a secret.
+func (w *Webhook) Called() string {
+	if w.Name != "" {
+		return w.Name
+	}
+	u, err := url.Parse(w.URL)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment = nil, "", false, ""
+	return u.String()
+}
+
+// Signing returns all secrets that messages are signed with.
+func (w *Webhook) Signing() []Secret {
+	var secrets []Secret
+	for _, text := range strings.Fields(w.Secret.Reveal()) {
+		secrets = append(secrets, Secret(text))
+	}
+	return append(secrets, w.Secrets...)
 }
 
 // Log configures the log on standard error.

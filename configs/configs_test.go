@@ -421,7 +421,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	c := mustParse(t, `
 database: postgres://u:hunter2@db/idpsync
 connectors: [{name: a, type: okta, url: https://a.example.com, api_token: hunter2}]
-webhooks: [{url: https://h.example.com, secret: hunter2hunter2hunter2hunter2}]
+webhooks: [{url: https://h.example.com, secret: whsec_hunter2hunter2hunter2hunter2hunter2A, secrets: [whsec_hunter2hunter2hunter2hunter2hunter2B]}]
 `)
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "config", c, "token", c.Connectors[0].APIToken)

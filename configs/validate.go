@@ -49,6 +49,7 @@ func validate(c *Config, ps *problems) {
 	for i := range c.Webhooks {
 		ch.webhook(fmt.Sprintf("webhooks[%d]", i), &c.Webhooks[i])
 	}
+	ch.webhookNames(c.Webhooks)
 	ch.signIn(c)
 	ch.log(&c.Log)
 }
@@ -386,28 +387,55 @@ func (ch checker) mapping(list []Mapping, roles []string) {
 var eventPattern = regexp.MustCompile(`^([a-z_*]+\.)*[a-z_*]+$`)
 
 func (ch checker) webhook(field string, w *Webhook) {
-	if w.URL == "" {
+	switch {
+	case w.URL == "":
 		ch.bad(field+".url", "it is missing; write the address that receives the events")
-	} else {
+	case strings.HasPrefix(w.URL, "http://") && !w.AllowPrivate:
+		ch.bad(field+".url", "it is not encrypted; write https://, or allow_private: true for a receiver in the own network")
+	case w.AllowPrivate:
+		ch.webhookURL(field+".url", strings.Replace(w.URL, "http://", "https://", 1)) // without TLS is as good there
+	default:
 		ch.webhookURL(field+".url", w.URL)
 	}
-	secret := w.Secret.Reveal()
-	switch encoded, standard := strings.CutPrefix(secret, "whsec_"); {
-	case secret == "" && w.SecretFile == "":
+	if w.Secret == "" && w.SecretFile == "" && len(w.Secrets) == 0 {
 		ch.bad(field+".secret", "it is missing; events are signed with it: write whsec_ and the output of: openssl rand -base64 32")
-	case secret == "":
-	case standard:
-		key, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil || len(key) < 24 || len(key) > 64 {
-			ch.bad(field+".secret", "after whsec_ there must be 24 to 64 bytes in base64; make them with: openssl rand -base64 32")
-		}
-	case len(secret) < 24:
-		ch.bad(field+".secret", "it is shorter than 24 characters; write whsec_ and the output of: openssl rand -base64 32")
+	}
+	for _, secret := range strings.Fields(w.Secret.Reveal()) {
+		ch.signing(field+".secret", secret)
+	}
+	for i, secret := range w.Secrets {
+		ch.signing(fmt.Sprintf("%s.secrets[%d]", field, i), secret.Reveal())
 	}
 	for i, pattern := range w.Events {
 		if !eventPattern.MatchString(pattern) {
 			ch.bad(fmt.Sprintf("%s.events[%d]", field, i), "%q is no pattern of event types; write for example user.created, user.* or *", pattern)
 		}
+	}
+}
+
+// signing checks a secret that messages are signed with.
+func (ch checker) signing(field, secret string) {
+	encoded, standard := strings.CutPrefix(secret, "whsec_")
+	if !standard {
+		ch.bad(field, "it does not begin with whsec_; write whsec_ and the output of: openssl rand -base64 32")
+		return
+	}
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(key) < 24 || len(key) > 64 {
+		ch.bad(field, "after whsec_ there must be 24 to 64 bytes in base64; make them with: openssl rand -base64 32")
+	}
+}
+
+// webhookNames sees that receivers can be told apart.
+func (ch checker) webhookNames(webhooks []Webhook) {
+	seen := map[string]int{}
+	for i := range webhooks {
+		called := webhooks[i].Called()
+		if first, ok := seen[called]; ok {
+			ch.bad(fmt.Sprintf("webhooks[%d].name", i), "webhooks[%d] is called %q too; give each a name of its own", first, called)
+			continue
+		}
+		seen[called] = i
 	}
 }
 
