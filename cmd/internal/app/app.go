@@ -20,6 +20,7 @@ import (
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/connectors/entra"
 	"github.com/idpsync/idpsync/connectors/okta"
+	"github.com/idpsync/idpsync/connectors/webhook"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/reconcile/plan"
@@ -72,6 +73,7 @@ type App struct {
 	sources  []reconcile.Source
 	signIns  *signin.Metrics
 	requests *api.Metrics
+	hooks    *webhook.Deliverer
 }
 
 // New builds the program: it opens the database, sets a fresh one up, and makes the connectors without calling them.
@@ -113,6 +115,9 @@ func (a *App) build(ctx context.Context) error {
 		return err
 	}
 	var problems []error
+	if a.hooks, err = a.webhooks(); err != nil {
+		problems = append(problems, err)
+	}
 	for i := range a.Config.Connectors {
 		c := &a.Config.Connectors[i]
 		source, err := source(c, a.Logger)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -20,8 +21,8 @@ import (
 // keepFor is how long journals of finished runs and undelivered outbox entries are kept.
 const keepFor = 30 * 24 * time.Hour
 
-// Serve runs the SCIM endpoint, the scheduler and the probes until ctx ends, then lets what is going finish. listening,
-// if not nil, is called with the server's URL once it accepts requests.
+// Serve runs the SCIM endpoint, the scheduler, the delivery of events and the probes until ctx ends, then lets what is
+// going finish. listening, if not nil, is called with the server's URL once it accepts requests.
 func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	var routes http.Handler
 	server, err := httpserver.New(httpserver.Options{
@@ -57,7 +58,6 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		_ = server.Close()
 		return err
 	}
-	a.warn(ctx)
 	follower.read(ctx)
 	if err := a.syncMapping(ctx); err != nil {
 		_ = server.Close()
@@ -68,19 +68,13 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	group.Go(func() error { return scheduler.Run(ctx) })
 	group.Go(func() error { return follower.Run(ctx) })
 	group.Go(func() error { return a.prune(ctx) })
+	group.Go(func() error { return a.hooks.Run(ctx) })
 	group.Go(func() error { return people.Run(ctx) })
 	group.Go(func() error { return admin.Run(ctx) })
 	if listening != nil {
 		listening(server.URL())
 	}
 	return group.Wait()
-}
-
-// warn says what a configuration asks for that will not be so.
-func (a *App) warn(ctx context.Context) {
-	if len(a.Config.Webhooks) > 0 {
-		a.Logger.WarnContext(ctx, "webhooks are configured, but this version does not deliver events: they stay in the outbox")
-	}
 }
 
 // Ready tells whether requests can be served: the database answers, with the schema that this program wants.
@@ -130,12 +124,14 @@ func (a *App) scheduler() (*reconcile.Scheduler, error) {
 	return reconcile.NewScheduler(a.Engine, schedules)
 }
 
-// prune forgets old journals and outbox entries, at the start and once a day.
+// prune forgets old journals, outbox entries and deliveries, at the start and once a day.
 func (a *App) prune(ctx context.Context) error {
 	ticker := time.NewTicker(24 * time.Hour)
 	defer ticker.Stop()
 	for {
-		if err := a.Store.Prune(ctx, time.Now().Add(-keepFor)); err != nil && ctx.Err() == nil {
+		now := time.Now()
+		err := errors.Join(a.Store.Prune(ctx, now.Add(-keepFor)), a.Store.PruneDeliveries(ctx, now.Add(-keepDelivered), now.Add(-keepFor)))
+		if err != nil && ctx.Err() == nil {
 			a.Logger.WarnContext(ctx, "prune", "error", err)
 		}
 		select {
