@@ -161,6 +161,12 @@ func (d *directory) tell(t *testing.T) {
 	if err := d.s.InTx(t.Context(), func(tx *store.Tx) error { return tx.Record(t.Context(), events) }); err != nil {
 		t.Fatal(err)
 	}
+	// An endpoint that is down.
+	_, err := d.db.ExecContext(t.Context(), "INSERT INTO webhook_deliveries (endpoint, seq, event_id, type, object_id, state, created_at, next_at) "+
+		"SELECT 'hook', seq, id, type, object_id, 'waiting', at, at FROM audit_events")
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // analyze gathers the statistics that a database in use has.
@@ -284,6 +290,7 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 		"session":             func(s *store.Store) error { return page(s.SessionHolder(ctx, []byte("7"), time.Now())) },
 		"session that counts": func(s *store.Store) error { return page(s.SessionCounts(ctx, uuid.NewString(), time.Now())) },
 		"sessions of a user":  func(s *store.Store) error { return page(s.Sessions(ctx, id, time.Now(), 10)) },
+		"due deliveries":      func(s *store.Store) error { return page(s.DueDeliveries(ctx, "hook", time.Now(), 100)) },
 		"any grant":           func(s *store.Store) error { return page(s.HasGrant(ctx, id)) },
 		"grants of a kind":    func(s *store.Store) error { return page(s.GrantsOfKind(ctx, id, identity.GrantJIT)) },
 		"unknown users":       func(s *store.Store) error { return page(s.UnknownUsers(ctx, d.userIDs[:50])) },
@@ -291,7 +298,7 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 }
 
 // large are the tables that no read of a few rows may go through from end to end.
-var large = []string{"users", "group_members", "run_members", "run_changes", "audit_events"}
+var large = []string{"users", "group_members", "run_members", "run_changes", "audit_events", "webhook_deliveries"}
 
 // TestPlans asks PostgreSQL how it runs each read, once knowing the parameters and once for any parameters, as it does
 // after a statement was run a few times.
