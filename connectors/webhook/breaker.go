@@ -29,8 +29,8 @@ func (b *breaker) allows(now time.Time, all int) int {
 	return all
 }
 
-// observe takes note of a response.
-func (b *breaker) observe(now time.Time, r *Response) {
+// observe takes note of a response, and tells whether it is the one from which on the endpoint is spared.
+func (b *breaker) observe(now time.Time, r *Response) bool {
 	busy := r.Status == http.StatusTooManyRequests || r.Status == http.StatusServiceUnavailable
 	if busy && r.RetryAfter > 0 {
 		b.until = now.Add(min(r.RetryAfter, maxRetryAfter))
@@ -38,7 +38,7 @@ func (b *breaker) observe(now time.Time, r *Response) {
 	// A receiver that refuses one message has answered, and may take the next.
 	if r.Err == nil && r.Status < 500 && !busy {
 		b.failures, b.until = 0, time.Time{}
-		return
+		return false
 	}
 	b.failures++
 	if b.failures >= breakAfter {
@@ -46,4 +46,5 @@ func (b *breaker) observe(now time.Time, r *Response) {
 			b.until = until
 		}
 	}
+	return b.failures == breakAfter
 }

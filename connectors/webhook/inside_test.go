@@ -85,9 +85,11 @@ func TestBreaker(t *testing.T) {
 		}
 	}
 	wants("at first", 8)
-	for range breakAfter {
+	for i := range breakAfter {
 		wants("before it breaks", 8)
-		b.observe(now, &Response{Status: 500})
+		if broke := b.observe(now, &Response{Status: 500}); broke != (i == breakAfter-1) {
+			t.Errorf("failure %d: observe = %v", i+1, broke)
+		}
 	}
 	wants("broken", 0)
 	now = now.Add(time.Second)

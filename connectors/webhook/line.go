@@ -167,8 +167,8 @@ func (l *line) settle(ctx, sending context.Context) error {
 	}
 	for i := range l.done {
 		a := &l.done[i]
-		if !a.lost {
-			l.breaker.observe(now, &a.response)
+		if !a.lost && l.breaker.observe(now, &a.response) {
+			l.o.Logger.WarnContext(ctx, "webhook endpoint does not work", "endpoint", l.sender.Name(), "error", a.response.Text())
 		}
 		l.o.Metrics.observe(l.sender.Name(), outcomes[i], a.response.Took)
 		if outcomes[i] == OutcomeGivenUp {
