@@ -53,6 +53,11 @@ func Pooled(t testing.TB, dsn string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		select {
+		case <-p.done:
+			t.Errorf("pgbouncer ended before it was asked to: %v", p.err)
+		default:
+		}
 		if err := p.Stop(); err != nil {
 			t.Error(err)
 		}
