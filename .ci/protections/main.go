@@ -114,6 +114,36 @@ var protections = []protection{
 		"./cmd/internal/cli", "TestChaos_FullDisk",
 	},
 	{
+		"webhooks: an event waits for the earlier ones of its object",
+		"store/delivery.go", "AND e.object_id = d.object_id AND", "AND e.seq = d.seq AND",
+		"./connectors/webhook", "TestDeliverer_Order/sqlite",
+	},
+	{
+		"webhooks: whoever lost the lease dispatches nothing",
+		"store/webhook.go", "err := tx.Fence(ctx, lease)\n\t\tif err == nil {", "var err error\n\t\tif err == nil {",
+		"./store", "TestSQLite/webhooks",
+	},
+	{
+		"webhooks: a new endpoint begins with what happens from then on",
+		"store/webhook.go", "\"DELETE FROM outbox\"", "\"DELETE FROM outbox WHERE FALSE\"",
+		"./store", "TestSQLite/webhooks",
+	},
+	{
+		"webhooks: private addresses are refused",
+		"connectors/webhook/sender.go", "dialer.Control = onlyPublic", "dialer.Control = nil",
+		"./connectors/webhook", "TestSender_PrivateAddresses",
+	},
+	{
+		"webhooks: private addresses are refused in IPv6's clothes",
+		"connectors/webhook/address.go", "addr = addr.Unmap()", "_ = addr",
+		"./connectors/webhook", "TestPublic",
+	},
+	{
+		"webhooks: redirections are not followed",
+		"connectors/webhook/sender.go", "return http.ErrUseLastResponse", "return nil",
+		"./connectors/webhook", "TestSender_Answers",
+	},
+	{
 		"sign-in: whoever is deactivated is signed out",
 		"reconcile/lifecycle/signin.go", "c.endSessions(ctx, c.disable, ", "c.endSessions(ctx, c.disable[:0], ",
 		"./reconcile/lifecycle", "TestSessionsEnd",
