@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"context"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,15 +14,26 @@ import (
 	"github.com/idpsync/idpsync/store/storetest/pgtest"
 )
 
-// Each runs a test once on each database, in parallel subtests named after them.
+// Each runs a test once on each database, in parallel subtests named after them. Where tests are to be short, under the
+// race detector, it runs it on one of them: half of the tests on either.
 func Each(t *testing.T, f func(t *testing.T, s *store.Store)) {
 	t.Helper()
 	for name, open := range map[string]func(testing.TB) *store.Store{"sqlite": SQLite, "postgres": Postgres} {
+		if testing.Short() && name != Short(t) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f(t, open(t))
 		})
 	}
+}
+
+// Short names the one database on which a test runs where tests are to be short. It is always the same one.
+func Short(t testing.TB) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(t.Name())) // never fails
+	return []string{"sqlite", "postgres"}[sum.Sum32()%2]
 }
 
 // SQLite opens a fresh, migrated SQLite database, which is closed and removed when the test ends.

@@ -25,6 +25,10 @@ import (
 // noDatabase names the scripts in which the database does not matter.
 var noDatabase = []string{"completion", "config", "demo", "help", "usage", "version"}
 
+// raced names the scripts that are run where tests are to be short: those in which much goes on at once. The others run one
+// command after the other, and tell the race detector little for the time that it takes.
+var raced = []string{"approve", "busy", "drift", "one", "partial", "resync", "scim", "signin", "webhooks"}
+
 // long leaves a test out where tests are to be short: under the race detector, which looks into one process, starting many
 // takes longer than it tells.
 func long(t *testing.T) {
@@ -34,8 +38,8 @@ func long(t *testing.T) {
 	}
 }
 
-// TestScripts runs the program as operators do, on each database; on SQLite only where tests are to be short. What scripts can say beyond testscript's own commands
-// is in house.commands.
+// TestScripts runs the program as operators do, on each database; where tests are to be short, a few on SQLite only. What
+// scripts can say beyond testscript's own commands is in house.commands.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/script/*.txtar")
@@ -44,6 +48,9 @@ func TestScripts(t *testing.T) {
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		if testing.Short() && !slices.Contains(raced, name) {
+			continue
+		}
 		run := func(t *testing.T, dsn string) {
 			h := newHouse(t, dsn)
 			testscript.Run(t, testscript.Params{
