@@ -151,7 +151,7 @@ func viaText(via roles.Via) string {
 	case identity.GrantDirect:
 		return "stated by the identity provider"
 	case identity.GrantJIT:
-		return "given at sign-in"
+		return "given at sign-in, for the group " + via.ID
 	}
 	reason := strings.TrimSpace(string(via.Kind) + " " + via.Name)
 	if via.Through != "" {

@@ -16,7 +16,7 @@ func TestViaText(t *testing.T) {
 		"group Admins (through Engineers, Ops)": {Kind: identity.GrantGroup, ID: "g1", Name: "Admins", Through: "Engineers, Ops"},
 		"given by hand":                         {Kind: identity.GrantManual, ID: "u1"},
 		"stated by the identity provider":       {Kind: identity.GrantDirect, Name: "attribute roles"},
-		"given at sign-in":                      {Kind: identity.GrantJIT},
+		"given at sign-in, for the group Eng":   {Kind: identity.GrantJIT, ID: "Eng"},
 	} {
 		if got := viaText(via); got != want {
 			t.Errorf("viaText(%+v) = %q, want %q", via, got, want)
