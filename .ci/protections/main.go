@@ -273,6 +273,31 @@ var protections = []protection{
 		"cmd/internal/signin/oidcrp/discovery.go", "return !slices.Contains(known, name) })", "return !slices.Contains(append(known, \"none\", \"HS256\"), name) })",
 		"./cmd/internal/signin/oidcrp", "TestRefused|TestUnavailable",
 	},
+	{
+		"a change of the role mapping by which too many lose a role is held",
+		"reconcile/lifecycle/remap.go", "if r.DryRun || r.Approve == \"\" && plan.Guard != \"\" {", "if r.DryRun {",
+		"./reconcile/lifecycle", "TestRemap_TheGuardHolds",
+	},
+	{
+		"a change of the role mapping that became another one is not the one approved",
+		"reconcile/lifecycle/remap.go", "if r.Approve != \"\" && r.Approve != plan.Hash {", "if false {",
+		"./reconcile/lifecycle", "TestRemap_TheGuardHolds",
+	},
+	{
+		"what a configuration declares of the role mapping is not changed elsewhere",
+		"reconcile/lifecycle/remap.go", "declared := a.Declared(); declared {", "declared := a.Declared(); declared && false {",
+		"./reconcile/lifecycle", "TestRemap_WhatTheConfigurationDeclares",
+	},
+	{
+		"the owner of a SCIM key in use is not demoted",
+		"reconcile/lifecycle/applier.go", "if owner.OwnsKey && ", "if false && ",
+		"./reconcile/lifecycle", "TestBreakGlass_OwnerOfASCIMKeyIsNotDemoted",
+	},
+	{
+		"whoever takes the name of a group inherits nothing of its mapping",
+		"reconcile/lifecycle/group.go", "c.moved(ctx, roles.Rename{From: held.DisplayName, To: after.DisplayName})", "error(nil)",
+		"./reconcile/lifecycle", "TestRemap_FollowsNames",
+	},
 }
 
 func main() {
