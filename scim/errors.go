@@ -11,6 +11,7 @@ import (
 
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/scim/filter"
+	"github.com/idpsync/idpsync/scim/limit"
 	"github.com/idpsync/idpsync/scim/patch"
 	"github.com/idpsync/idpsync/scim/schema"
 	"github.com/idpsync/idpsync/store"
@@ -66,7 +67,7 @@ func (h *Handler) failure(r *request, err error) answer {
 			"path", r.URL.Path, "status", e.Status, "key", r.principal.KeyID, "error", err)
 	}
 	if e.RetryAfter > 0 {
-		r.header.Set("Retry-After", seconds(e.RetryAfter))
+		r.header.Set("Retry-After", limit.Seconds(e.RetryAfter))
 	}
 	if len(e.Allow) > 0 {
 		r.header.Set("Allow", strings.Join(e.Allow, ", "))

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/scim/limit"
 	"github.com/idpsync/idpsync/scim/schema"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
@@ -73,7 +74,7 @@ type Handler struct {
 	users    *schema.Resource
 	groups   *schema.Resource
 	allowed  []string // roles that a push may give
-	limits   *limiter
+	limits   *limit.Limiter
 	discover discovery
 }
 
@@ -97,7 +98,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{
 		opt: o, base: base, users: users, groups: schema.Groups(),
-		allowed: allowedRoles(o.Roles), limits: newLimiter(o.RequestsPerMinute),
+		allowed: allowedRoles(o.Roles), limits: limit.New(o.RequestsPerMinute),
 	}
 	h.discover = newDiscovery(h)
 	return h, nil
@@ -194,11 +195,11 @@ func (h *Handler) admit(r *request) error {
 	if err := h.authenticate(r); err != nil {
 		return err
 	}
-	state := h.limits.take(r.principal.KeyID, now)
-	state.setHeaders(r.header)
-	if !state.allowed {
+	state := h.limits.Take(r.principal.KeyID, now)
+	state.SetHeaders(r.header)
+	if !state.Allowed {
 		return &Error{
-			Status: http.StatusTooManyRequests, RetryAfter: state.retryAfter,
+			Status: http.StatusTooManyRequests, RetryAfter: state.RetryAfter,
 			Detail: fmt.Sprintf("more than %d requests a minute with this key", h.opt.RequestsPerMinute),
 		}
 	}

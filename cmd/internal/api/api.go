@@ -20,6 +20,7 @@ import (
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/reconcile/roles"
+	"github.com/idpsync/idpsync/scim/limit"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -80,7 +81,7 @@ type API struct {
 	logger      *slog.Logger
 	mux         *http.ServeMux
 	huma        huma.API
-	limits      *limiter
+	limits      *limit.Limiter
 	runner      *runner
 	crossOrigin *http.CrossOriginProtection
 	document    []byte
@@ -103,7 +104,7 @@ func New(o Options) (*API, error) {
 		o.Version = "1"
 	}
 	a := &API{
-		o: o, now: o.Now, logger: o.Logger, mux: http.NewServeMux(), limits: newLimiter(o.RequestsPerMinute), runner: newRunner(),
+		o: o, now: o.Now, logger: o.Logger, mux: http.NewServeMux(), limits: limit.New(o.RequestsPerMinute), runner: newRunner(),
 		crossOrigin: http.NewCrossOriginProtection(), needs: map[string]need{},
 	}
 	if o.Origin != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
+	"github.com/idpsync/idpsync/scim/limit"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -95,8 +96,10 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 	if !c.session() {
 		who = "key " + c.keyID
 	}
-	if wait, allowed := a.limits.take(who, a.now(), w.Header()); !allowed {
-		a.fail(w, r, problem(http.StatusTooManyRequests, kindBlank, "too many requests: api.requests_per_minute").with("Retry-After", seconds(wait)))
+	state := a.limits.Take(who, a.now())
+	state.SetHeaders(w.Header())
+	if !state.Allowed {
+		a.fail(w, r, problem(http.StatusTooManyRequests, kindBlank, "too many requests: api.requests_per_minute").with("Retry-After", limit.Seconds(state.RetryAfter)))
 		return
 	}
 	if err := c.may(a.needs[ctx.Operation().OperationID]); err != nil {

@@ -45,7 +45,8 @@ scim/scimtest                     :
 scim/schema                       :
 scim/filter                       : scim/schema
 scim/patch                        : scim/schema scim/filter store/identity
-scim                              : scim/schema scim/filter scim/patch store/identity store reconcile/lifecycle
+scim/limit                        :
+scim                              : scim/schema scim/filter scim/patch scim/limit store/identity store reconcile/lifecycle
 
 configs                           : store/identity
 
@@ -55,7 +56,7 @@ cmd/internal/cli                  : *
 cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
-cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver reconcile reconcile/lifecycle reconcile/roles store store/identity
+cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
 cmd/internal/api/apitest          : cmd/internal/api cmd/internal/apikey reconcile reconcile/lifecycle reconcile/roles scim store store/identity
 cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :
@@ -114,7 +115,7 @@ var dependencies = []dependency{
 	{"github.com/golang-jwt/jwt/v5", "cmd/internal/signin/idptest", false, "for tests: tokens are verified by go-oidc"},
 	{"golang.org/x/crypto/argon2", "cmd/internal/signin", false, "passwords are checked in one place"},
 	{"golang.org/x/sync", "store reconcile connectors/... scim cmd/...", true, "pure packages start no goroutines"},
-	{"golang.org/x/time/rate", "connectors scim cmd/internal/...", false, "limits belong to the edges"},
+	{"golang.org/x/time/rate", "connectors scim/limit cmd/internal/...", false, "limits belong to the edges"},
 	{"golang.org/x/text", "store/storetest scim/schema scim/filter", false, "names are compared by store/identity, with the standard library"},
 	{"github.com/standard-webhooks/standard-webhooks", "", true, "for tests: the reading of our signatures by those who specified them"},
 	{"github.com/scim2/filter-parser/v2", "", true, "for tests: another reading of the grammar, to hold ours against"},

@@ -1,4 +1,4 @@
-package scim
+package limit
 
 import (
 	"strconv"
@@ -9,9 +9,9 @@ import (
 // Keys that are no longer used cost nothing for long, however many there have been.
 func TestRule5_UnusedKeysAreForgotten(t *testing.T) {
 	t.Parallel()
-	l, now := newLimiter(60), time.Unix(1_800_000_000, 0)
+	l, now := New(60), time.Unix(1_800_000_000, 0)
 	for i := range 20 * maxIdleKeys {
-		if !l.take("key "+strconv.Itoa(i), now).allowed {
+		if !l.Take("key "+strconv.Itoa(i), now).Allowed {
 			t.Fatalf("the first request of key %d is refused", i)
 		}
 		now = now.Add(10 * time.Millisecond)
@@ -24,13 +24,13 @@ func TestRule5_UnusedKeysAreForgotten(t *testing.T) {
 // A key in use is not forgotten: its limit would start anew.
 func TestRule5_KeysInUseAreRemembered(t *testing.T) {
 	t.Parallel()
-	l, now := newLimiter(60), time.Unix(1_800_000_000, 0)
+	l, now := New(60), time.Unix(1_800_000_000, 0)
 	allowed := 0
 	for i := range 5 * maxIdleKeys {
-		if l.take("busy", now).allowed {
+		if l.Take("busy", now).Allowed {
 			allowed++
 		}
-		l.take("key "+strconv.Itoa(i), now)
+		l.Take("key "+strconv.Itoa(i), now)
 		now = now.Add(2 * time.Millisecond)
 	}
 	if most := 60 + 10 + 1; allowed > most { // at once, and in the ten seconds that passed
