@@ -202,16 +202,6 @@ func (tx *Tx) DeleteGrant(ctx context.Context, g identity.Grant) (bool, error) {
 	return n > 0, nil
 }
 
-// OwnGrants returns the grants of a person's own, those of groups left out. TeamName and SourceName are not set.
-func (r reader) OwnGrants(ctx context.Context, userID string) ([]identity.Grant, error) {
-	var rows []identity.Grant
-	err := r.raw(ctx, "SELECT user_id, team_id, role, kind, source_id FROM grants WHERE user_id = ? ORDER BY team_id, role, kind, source_id", userID).Scan(&rows).Error
-	if err != nil {
-		return nil, fmt.Errorf("read grants: %w", err)
-	}
-	return rows, nil
-}
-
 // EffectiveGrants returns every reason for every role of a user, one grant each, in the order of team, role and kind,
 // whether the user is active or not: an inactive user's grants are suspended, not gone.
 func (r reader) EffectiveGrants(ctx context.Context, userID string) ([]identity.Grant, error) {

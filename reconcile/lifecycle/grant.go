@@ -70,19 +70,19 @@ func (a *Applier) TakeRole(ctx context.Context, by identity.Actor, userID string
 		if err != nil {
 			return err
 		}
-		grants, err := c.tx.OwnGrants(ctx, u.ID)
+		grants, err := c.tx.GrantsOfKind(ctx, u.ID, identity.GrantManual)
 		if err != nil {
 			return err
 		}
 		err = c.guarded(ctx, func() error {
 			for _, g := range grants {
-				if g.Kind != identity.GrantManual || g.TeamID != team.ID || g.Role != role.Role {
+				if g.TeamID != team.ID || g.Role != role.Role {
 					continue
 				}
 				if _, err := c.tx.DeleteGrant(ctx, g); err != nil {
 					return err
 				}
-				g.TeamName, taken = team.Name, true
+				taken = true
 				c.revoked(g, u.UserName, "manual role "+g.Role+" on "+team.Name)
 			}
 			return nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/idpsync/idpsync/reconcile/roles"
@@ -272,12 +273,7 @@ func teamNames(changes []roles.RuleChange, groups []identity.Group, teams map[st
 	for i := range groups {
 		add(teams[groups[i].TeamID])
 	}
-	names := make([]string, 0, len(seen))
-	for name := range seen {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // holding is a role that somebody holds on a team.
@@ -347,11 +343,7 @@ func (c *change) weigh(ctx context.Context, plan *MappingPlan, before, after map
 	for _, h := range slices.Concat(lost, gained) {
 		people[h.userID] = true
 	}
-	ids := make([]string, 0, len(people))
-	for id := range people {
-		ids = append(ids, id)
-	}
-	names, err := c.tx.UserNames(ctx, ids)
+	names, err := c.tx.UserNames(ctx, slices.Collect(maps.Keys(people)))
 	if err != nil {
 		return err
 	}
@@ -365,7 +357,7 @@ func (c *change) weigh(ctx context.Context, plan *MappingPlan, before, after map
 			return err
 		}
 		// Who loses the last role is no longer counted, and did hold one.
-		still, err := c.tx.HoldAny(ctx, slices.Collect(keysOf(losing)))
+		still, err := c.tx.HoldAny(ctx, slices.Collect(maps.Keys(losing)))
 		if err != nil {
 			return err
 		}
@@ -376,17 +368,7 @@ func (c *change) weigh(ctx context.Context, plan *MappingPlan, before, after map
 	return err
 }
 
-func keysOf(set map[string]bool) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for key := range set {
-			if !yield(key) {
-				return
-			}
-		}
-	}
-}
-
-// missing returns what is in one and not in the other, sorted.
+// missing returns what is in one and not in the other, without order.
 func missing(in, from map[holding]bool) []holding {
 	var out []holding
 	for h := range in {
