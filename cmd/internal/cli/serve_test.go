@@ -22,7 +22,7 @@ import (
 
 const (
 	patience = 60 * time.Second // for what has to happen
-	soon     = 5 * time.Second  // for an end that is asked for
+	soon     = 15 * time.Second // for an end that is asked for: less than the grace that requests are given
 )
 
 // process is the program, running.
