@@ -57,6 +57,7 @@ cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
 cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
+cmd/internal/api/client           : cmd/internal/api
 cmd/internal/api/apitest          : cmd/internal/api cmd/internal/apikey reconcile reconcile/lifecycle reconcile/roles scim store store/identity
 cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :
