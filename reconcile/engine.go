@@ -98,10 +98,7 @@ type Request struct {
 }
 
 // Step is what a run of one person or group tells of itself as it goes.
-type Step struct {
-	Kind string // "read" or "match"; what is decided and done stands in the journal
-	Text string
-}
+type Step = identity.Step
 
 func (r *Request) single() bool { return r.User != "" || r.Group != "" }
 

@@ -47,8 +47,10 @@ func (w *work) pullOne(ctx context.Context) error {
 }
 
 func (w *work) step(kind, format string, args ...any) {
+	step := Step{Kind: kind, Text: fmt.Sprintf(format, args...)}
+	w.run.Steps = append(w.run.Steps, step)
 	if w.req.Step != nil {
-		w.req.Step(Step{Kind: kind, Text: fmt.Sprintf(format, args...)})
+		w.req.Step(step)
 	}
 }
 

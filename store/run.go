@@ -12,14 +12,14 @@ import (
 
 type runRow struct {
 	ID, Connector, Kind, StartedBy, Status, Phase, PlanHash, Counts, Guard, Incomplete, Error string
-	HeldHash, Decision, DecidedBy                                                             string
+	HeldHash, Decision, DecidedBy, Steps                                                      string
 	DryRun                                                                                    bool
 	Requests, LeaseEpoch                                                                      int64
 	StartedAt                                                                                 time.Time
 	FinishedAt, DecidedAt                                                                     *time.Time
 }
 
-const runSelect = "SELECT id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at, held_hash, decision, decided_by, decided_at FROM runs "
+const runSelect = "SELECT id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at, held_hash, decision, decided_by, decided_at, steps FROM runs "
 
 func (row *runRow) run() (identity.Run, error) {
 	run := identity.Run{
@@ -32,6 +32,9 @@ func (row *runRow) run() (identity.Run, error) {
 	if err := json.Unmarshal([]byte(row.Counts), &run.Counts); err != nil {
 		return run, fmt.Errorf("read run %s: counts: %w", row.ID, err)
 	}
+	if err := json.Unmarshal([]byte(row.Steps), &run.Steps); err != nil {
+		return run, fmt.Errorf("read run %s: steps: %w", row.ID, err)
+	}
 	return run, nil
 }
 
@@ -41,15 +44,19 @@ func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
 	if err != nil {
 		return fmt.Errorf("write run %s: %w", run.ID, err)
 	}
-	_, err = r.exec(ctx, "INSERT INTO runs (id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at, held_hash, decision, decided_by, decided_at) "+
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET connector = excluded.connector, kind = excluded.kind, "+
+	steps, err := jsonList(run.Steps)
+	if err != nil {
+		return fmt.Errorf("write run %s: %w", run.ID, err)
+	}
+	_, err = r.exec(ctx, "INSERT INTO runs (id, connector, kind, started_by, dry_run, status, phase, plan_hash, counts, guard, incomplete, requests, error, lease_epoch, started_at, finished_at, held_hash, decision, decided_by, decided_at, steps) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET connector = excluded.connector, kind = excluded.kind, "+
 		"started_by = excluded.started_by, dry_run = excluded.dry_run, lease_epoch = excluded.lease_epoch, started_at = excluded.started_at, status = excluded.status, phase = excluded.phase, "+
 		"plan_hash = excluded.plan_hash, counts = excluded.counts, guard = excluded.guard, incomplete = excluded.incomplete, requests = excluded.requests, "+
 		"error = excluded.error, finished_at = excluded.finished_at, held_hash = excluded.held_hash, decision = excluded.decision, "+
-		"decided_by = excluded.decided_by, decided_at = excluded.decided_at",
+		"decided_by = excluded.decided_by, decided_at = excluded.decided_at, steps = excluded.steps",
 		run.ID, run.Connector, run.Kind, run.Trigger, run.DryRun, string(run.Status), run.Phase, run.PlanHash, string(counts), legible(run.Guard),
 		legible(run.Incomplete), run.Requests, legible(run.Error), run.LeaseEpoch, stamp(run.Started), utc(run.Finished),
-		run.HeldHash, string(run.Decision.Kind), legible(run.Decision.By), utc(run.Decision.At))
+		run.HeldHash, string(run.Decision.Kind), legible(run.Decision.By), utc(run.Decision.At), legible(steps))
 	if err != nil {
 		return fmt.Errorf("write run %s: %w", run.ID, err)
 	}

@@ -108,6 +108,13 @@ type Run struct {
 	LeaseEpoch int64  // fencing token of the lease that it ran under
 	Started    time.Time
 	Finished   time.Time // zero while running
+	Steps      []Step    // of a run of one person or group: what was read and matched
+}
+
+// Step is what a run of one person or group tells of itself.
+type Step struct {
+	Kind string `json:"step"` // "read" or "match"; what is decided and done stands in the journal
+	Text string `json:"text"`
 }
 
 // Decision is what an operator decided about the removals that the guard held in a run.

@@ -51,6 +51,7 @@ func putRun(f *fixture) {
 		ID: "r1", Connector: "entra", Kind: identity.KindIncremental, Trigger: "api", DryRun: true, Status: identity.RunHeld, Phase: "guard",
 		PlanHash: "sha256:'x'", Counts: identity.Counts{Users: 1, Groups: 2, Members: 3, Changes: map[string]int{"user.create": 4}, Applied: 5, Held: 6, Skipped: 7, Failed: 8},
 		Guard: "33 % > 10 %", Incomplete: `no "next"`, Requests: 1 << 40, Error: "ü\n", LeaseEpoch: 9, Started: at(time.Second), Finished: at(time.Minute),
+		Steps: []identity.Step{{Kind: "read", Text: `okta states "ü"`}},
 	}
 	f.tx(func(tx *store.Tx) error { return tx.PutRun(f.ctx, &want) })
 	got, err = f.s.Run(f.ctx, "r1")
