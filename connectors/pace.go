@@ -29,6 +29,8 @@ type pacer struct {
 
 	mu      sync.Mutex
 	buckets map[string]*bucket // by name
+
+	throttled, paced time.Duration // that requests were held back for, after a 429 and for the share
 }
 
 type bucket struct {
@@ -62,35 +64,49 @@ func (p *pacer) wait(ctx context.Context, name string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		pause := p.take(name)
+		pause, refused := p.take(name)
 		if pause <= 0 {
 			return nil
 		}
 		pause = min(pause, longestPause)
-		if err := sleep(ctx, pause+jitter(pause)); err != nil {
+		pause += jitter(pause)
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
+		p.waited(pause, refused)
 	}
 }
 
-// take counts a request and returns 0, or returns how long to wait before asking again.
-func (p *pacer) take(name string) time.Duration {
+// waited notes how long a request was held back, and whether the provider had refused one.
+func (p *pacer) waited(pause time.Duration, refused bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if refused {
+		p.throttled += pause
+	} else {
+		p.paced += pause
+	}
+}
+
+// take counts a request and returns 0, or returns how long to wait before asking again, and whether that is because the
+// provider refused one.
+func (p *pacer) take(name string) (pause time.Duration, refused bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, now := p.bucket(name), p.now()
 	if !b.reset.IsZero() && !now.Before(b.reset) {
 		b.turn(time.Time{}, b.flying, b.limit)
 	}
-	until := b.held
+	until, refused := b.held, true
 	if wake := b.wake(p.share, now); wake.After(until) {
-		until = wake
+		until, refused = wake, false
 	}
 	if pause := until.Sub(now); pause > 0 {
-		return pause
+		return pause, refused
 	}
 	b.used++
 	b.flying++
-	return 0
+	return 0, false
 }
 
 // wake returns when the next request may be sent, as far as the share goes; the past where it may be at once. The last

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Defaults of TransportOptions.
@@ -58,6 +60,8 @@ type Transport struct {
 	pacer   *pacer
 	counts  counts
 	skew    atomic.Int64 // of the provider's clock against ours, in nanoseconds
+
+	throttled atomic.Int64 // nanoseconds waited between tries because of a 429
 }
 
 // NewTransport returns a Transport.
@@ -192,8 +196,14 @@ type verdict struct {
 
 // RoundTrip sends the request, again where that may help, and returns an answer that can be taken at face value.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
 	call := callOf(req)
+	ctx, span := begin(req.Context(), call)
+	resp, err := t.send(ctx, req, call)
+	end(span, err)
+	return resp, err
+}
+
+func (t *Transport) send(ctx context.Context, req *http.Request, call *Call) (*http.Response, error) {
 	req, err := ownBody(req)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", call.Endpoint, err)
@@ -224,10 +234,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, v.err
 		}
 		t.options.Logger.DebugContext(ctx, "request is tried again", "endpoint", call.Endpoint, "try", try+1, "wait", wait, "error", v.err)
+		waits(trace.SpanFromContext(ctx), v, wait)
 		if err := sleep(ctx, wait); err != nil {
 			return nil, contextError(ctx, call.Endpoint)
 		}
-		waited += wait
+		if waited += wait; v.throttled {
+			t.throttled.Add(int64(wait))
+		}
 		req = next
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/idpsync/idpsync/connectors"
@@ -291,6 +292,11 @@ func (w *work) applyAll(ctx context.Context, query store.ChangeQuery, total int)
 
 // applyBatch applies changes, counts what became of them and returns those that failed.
 func (w *work) applyBatch(ctx context.Context, changes []identity.Change) ([]identity.Change, error) {
+	ctx, span := w.tracer.Start(ctx, "apply batch")
+	defer span.End()
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int("idpsync.changes", len(changes)), attribute.String("idpsync.object", string(changes[0].Object)))
+	}
 	outcomes, err := w.applier.Apply(ctx, lifecycle.Batch{
 		Lease: w.lease, By: w.actor(), Source: w.run.Connector, Changes: changes,
 	})

@@ -64,6 +64,8 @@ func (e *Engine) Approve(ctx context.Context, a Approval) (identity.Run, error) 
 	}
 	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
 	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
+	ctx, span := e.traceRun(e.runContext(ctx, run.ID), &run, "approve")
+	defer func() { endRun(span, &run, err) }()
 	w := newWork(e, Request{Source: a.Source, Trigger: run.Trigger, Progress: a.Progress}, &run, lease, store.ConnectorState{})
 	err = w.doHeld(ctx)
 	if parent.Err() != nil && err != nil {
@@ -71,7 +73,8 @@ func (e *Engine) Approve(ctx context.Context, a Approval) (identity.Run, error) 
 	} else if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
-	return run, e.finishApproved(context.WithoutCancel(parent), w, err)
+	err = e.finishApproved(context.WithoutCancel(ctx), w, err)
+	return run, err
 }
 
 // approvable returns the run whose removals are to be applied: the one that was asked for, or a later one that held just
@@ -153,14 +156,16 @@ func (w *work) doHeld(ctx context.Context) error {
 	for _, phase := range phases {
 		w.complete[phase] = true
 	}
-	if err := w.verify(ctx); err != nil {
-		return err
+	err := w.verify(w.stages.enter(ctx, "verify"))
+	if err == nil {
+		w.run.Phase = "apply"
+		err = w.store.PutRun(ctx, w.run)
 	}
-	w.run.Phase = "apply"
-	if err := w.store.PutRun(ctx, w.run); err != nil {
-		return err
+	if err == nil {
+		err = w.apply(w.stages.enter(ctx, "apply"))
 	}
-	return w.apply(ctx)
+	w.stages.end(err)
+	return err
 }
 
 func (e *Engine) finishApproved(ctx context.Context, w *work, failure error) error {
@@ -175,7 +180,6 @@ func (e *Engine) finishApproved(ctx context.Context, w *work, failure error) err
 	case run.Incomplete != "" || run.Counts.Failed > 0 || run.Counts.Skipped > 0:
 		run.Status = identity.RunPartial
 	}
-	e.metrics.held.WithLabelValues(run.Connector).Set(0)
 	e.logger.InfoContext(ctx, "held removals applied", "connector", run.Connector, "run_id", run.ID, "by", run.Decision.By,
 		"status", run.Status, "applied", run.Counts.Applied, "kept", run.Counts.Kept, "skipped", run.Counts.Skipped, "failed", run.Counts.Failed)
 	err := e.store.PutRun(ctx, run)

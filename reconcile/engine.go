@@ -14,9 +14,12 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
@@ -43,6 +46,10 @@ type Options struct {
 	Now      func() time.Time
 	Holder   string        // names this process in leases; default: a random id
 	LeaseTTL time.Duration // how long a dead process blocks its connectors; default 30 s
+	Tracer   trace.Tracer  // default: nothing is traced
+
+	// Context, where set, returns the context of a run, for loggers that tell which run a line is of.
+	Context func(ctx context.Context, runID string) context.Context
 }
 
 // Engine runs comparisons. It is safe for concurrent use; runs of one connector exclude each other, over all processes
@@ -55,6 +62,9 @@ type Engine struct {
 	now      func() time.Time
 	holder   string
 	leaseTTL time.Duration
+	tracer   trace.Tracer
+
+	runContext func(ctx context.Context, runID string) context.Context
 }
 
 // New returns an Engine.
@@ -62,7 +72,7 @@ func New(o Options) (*Engine, error) {
 	if o.Store == nil || o.Applier == nil {
 		return nil, errors.New("reconcile: no store or no applier")
 	}
-	e := &Engine{o.Store, o.Applier, o.Logger, o.Metrics, o.Now, o.Holder, o.LeaseTTL}
+	e := &Engine{o.Store, o.Applier, o.Logger, o.Metrics, o.Now, o.Holder, o.LeaseTTL, o.Tracer, o.Context}
 	if e.logger == nil {
 		e.logger = slog.New(slog.DiscardHandler)
 	}
@@ -77,6 +87,12 @@ func New(o Options) (*Engine, error) {
 	}
 	if e.leaseTTL <= 0 {
 		e.leaseTTL = 30 * time.Second
+	}
+	if e.tracer == nil {
+		e.tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if e.runContext == nil {
+		e.runContext = func(ctx context.Context, _ string) context.Context { return ctx }
 	}
 	return e, nil
 }
@@ -133,7 +149,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 		DryRun: req.DryRun || !req.Source.Enforce, Status: identity.RunRunning, Phase: "pull",
 		Counts: identity.Counts{Changes: map[string]int{}}, Started: e.now().UTC(),
 	}
-	parent := ctx
+	parent, ctx := ctx, e.runContext(ctx, run.ID)
 	var lease store.Lease
 	if !run.DryRun {
 		if lease, err = e.store.AcquireLease(ctx, "connector/"+req.Source.Name, e.holder, e.leaseTTL); err != nil {
@@ -166,6 +182,8 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
 	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
 
+	ctx, span := e.traceRun(ctx, &run, "run")
+	defer func() { endRun(span, &run, err) }()
 	w := newWork(e, req, &run, lease, state)
 	err = w.do(ctx)
 	if parent.Err() != nil && err != nil {
@@ -173,7 +191,8 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	} else if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
-	return run, e.finish(context.WithoutCancel(ctx), w, err)
+	err = e.finish(context.WithoutCancel(ctx), w, err)
+	return run, err
 }
 
 // keepLease renews a lease until release is called; when it is lost, the context ends with ErrLeaseLost as its cause.
@@ -196,6 +215,7 @@ func (e *Engine) keepLease(parent context.Context, lease store.Lease) (context.C
 			case err == nil:
 				renewed = time.Now()
 			case errors.Is(err, store.ErrLeaseLost), time.Since(renewed) > e.leaseTTL:
+				e.metrics.lost.WithLabelValues(strings.TrimPrefix(lease.Name, "connector/")).Inc()
 				cancel(store.ErrLeaseLost)
 				return
 			}
@@ -214,6 +234,8 @@ func (e *Engine) keepLease(parent context.Context, lease store.Lease) (context.C
 func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	ctx = w.stages.enter(ctx, "commit")
+	defer w.stages.end(nil)
 	run := w.run
 	run.Finished, run.Requests = e.now().UTC(), w.req.Source.Connector.Requests()-w.requestsBefore
 	switch {

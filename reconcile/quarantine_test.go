@@ -193,11 +193,16 @@ func TestStanding(t *testing.T) {
 	}
 	at := reconcile.Watermark(&store.ConnectorState{Checkpoint: h.state().Checkpoint})
 	full := h.state().LastFull
+	ended := float64(h.state().LastSuccess.UnixMilli()) / 1000
 	now := func() time.Time { return at.Add(90 * time.Second) }
 	standing := reconcile.NewStanding(h.store, []string{"okta", "entra"}, now, slog.New(slog.DiscardHandler))
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(standing)
 	want := fmt.Sprintf(`
+# HELP idpsync_conflicts Records that wait for an operator to say whom they mean.
+# TYPE idpsync_conflicts gauge
+idpsync_conflicts{connector="entra"} 0
+idpsync_conflicts{connector="okta"} 0
 # HELP idpsync_connector_failures Runs that failed in a row.
 # TYPE idpsync_connector_failures gauge
 idpsync_connector_failures{connector="entra"} 2
@@ -210,9 +215,32 @@ idpsync_connector_next_try_timestamp_seconds{connector="okta"} 0
 # TYPE idpsync_connector_paused gauge
 idpsync_connector_paused{connector="entra"} 1
 idpsync_connector_paused{connector="okta"} 0
+# HELP idpsync_drift Changes that the last comparison found.
+# TYPE idpsync_drift gauge
+idpsync_drift{connector="okta"} 8
+# HELP idpsync_drift_remaining Changes that the last comparison found and that were not made.
+# TYPE idpsync_drift_remaining gauge
+idpsync_drift_remaining{connector="okta"} 0
 # HELP idpsync_full_run_age_seconds Time since everything was compared.
 # TYPE idpsync_full_run_age_seconds gauge
 idpsync_full_run_age_seconds{connector="okta"} %v
+# HELP idpsync_held_changes Removals that the guard holds, and about which nobody has decided.
+# TYPE idpsync_held_changes gauge
+idpsync_held_changes{connector="entra"} 0
+idpsync_held_changes{connector="okta"} 0
+# HELP idpsync_last_run_status 1 for how the last run ended, 0 for how it did not.
+# TYPE idpsync_last_run_status gauge
+idpsync_last_run_status{connector="okta",status="done"} 1
+idpsync_last_run_status{connector="okta",status="failed"} 0
+idpsync_last_run_status{connector="okta",status="held"} 0
+idpsync_last_run_status{connector="okta",status="partial"} 0
+# HELP idpsync_last_run_timestamp_seconds End of the last run.
+# TYPE idpsync_last_run_timestamp_seconds gauge
+idpsync_last_run_timestamp_seconds{connector="okta"} %v
+# HELP idpsync_last_success_timestamp_seconds End of the last run that left no drift; 0 before there was one.
+# TYPE idpsync_last_success_timestamp_seconds gauge
+idpsync_last_success_timestamp_seconds{connector="entra"} 0
+idpsync_last_success_timestamp_seconds{connector="okta"} %v
 # HELP idpsync_lease_held 1 where a run of the connector is going, in any process.
 # TYPE idpsync_lease_held gauge
 idpsync_lease_held{connector="entra"} 0
@@ -220,7 +248,7 @@ idpsync_lease_held{connector="okta"} 0
 # HELP idpsync_watermark_age_seconds How far the last complete pull lies behind, by the provider's clock.
 # TYPE idpsync_watermark_age_seconds gauge
 idpsync_watermark_age_seconds{connector="okta"} 90
-`, now().Sub(full).Seconds())
+`, now().Sub(full).Seconds(), ended, ended)
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
 )
 
 // Standing collects how connectors stand: what all replicas know of them together, read from the store whenever it is asked
@@ -19,15 +21,16 @@ type Standing struct {
 	now    func() time.Time
 	logger *slog.Logger
 
-	watermark, full, failures, nextTry, paused, lease *prometheus.Desc
+	watermark, full, failures, nextTry, paused, lease       *prometheus.Desc
+	success, finished, status, drift, remaining, held, open *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*Standing)(nil)
 
 // NewStanding returns a collector for the connectors of these names.
 func NewStanding(s *store.Store, names []string, now func() time.Time, logger *slog.Logger) *Standing {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, []string{"connector"}, nil)
+	desc := func(name, help string, more ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, append([]string{"connector"}, more...), nil)
 	}
 	return &Standing{
 		store: s, names: names, now: now, logger: logger,
@@ -37,12 +40,21 @@ func NewStanding(s *store.Store, names []string, now func() time.Time, logger *s
 		nextTry:   desc("idpsync_connector_next_try_timestamp_seconds", "Before, no scheduled run begins; 0 where the connector does not fail."),
 		paused:    desc("idpsync_connector_paused", "1 where the credential was rejected."),
 		lease:     desc("idpsync_lease_held", "1 where a run of the connector is going, in any process."),
+		success:   desc("idpsync_last_success_timestamp_seconds", "End of the last run that left no drift; 0 before there was one."),
+		finished:  desc("idpsync_last_run_timestamp_seconds", "End of the last run."),
+		status:    desc("idpsync_last_run_status", "1 for how the last run ended, 0 for how it did not.", "status"),
+		drift:     desc("idpsync_drift", "Changes that the last comparison found."),
+		remaining: desc("idpsync_drift_remaining", "Changes that the last comparison found and that were not made."),
+		held:      desc("idpsync_held_changes", "Removals that the guard holds, and about which nobody has decided."),
+		open:      desc("idpsync_conflicts", "Records that wait for an operator to say whom they mean."),
 	}
 }
 
 // Describe lists the metrics.
 func (s *Standing) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{s.watermark, s.full, s.failures, s.nextTry, s.paused, s.lease} {
+	for _, desc := range []*prometheus.Desc{
+		s.watermark, s.full, s.failures, s.nextTry, s.paused, s.lease, s.success, s.finished, s.status, s.drift, s.remaining, s.held, s.open,
+	} {
 		out <- desc
 	}
 }
@@ -92,6 +104,58 @@ func (s *Standing) collect(ctx context.Context, out chan<- prometheus.Metric, na
 	gauge(s.nextTry, next)
 	flag(s.paused, state.Quarantine.Paused)
 	flag(s.lease, held)
+	success := 0.0
+	if !state.LastSuccess.IsZero() {
+		success = float64(state.LastSuccess.UnixMilli()) / 1000
+	}
+	gauge(s.success, success)
+	if err := s.collectRuns(ctx, out, name); err != nil {
+		return err
+	}
+	conflicts, err := s.store.CountConflicts(ctx, name)
+	if err != nil {
+		return err
+	}
+	gauge(s.open, float64(conflicts[identity.ConflictOpen]))
+	return nil
+}
+
+// endings are the ways in which a run ends that is no dry one.
+var endings = []identity.RunStatus{identity.RunDone, identity.RunPartial, identity.RunHeld, identity.RunFailed}
+
+// collectRuns tells how the last runs went, whichever process ran them.
+func (s *Standing) collectRuns(ctx context.Context, out chan<- prometheus.Metric, name string) error {
+	runs, err := s.store.RunStanding(ctx, name)
+	if err != nil {
+		return err
+	}
+	gauge := func(desc *prometheus.Desc, value float64, more ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, more...)...)
+	}
+	if last := &runs.Last; last.ID != "" {
+		gauge(s.finished, float64(last.Finished.UnixMilli())/1000)
+		for _, status := range endings {
+			is := 0.0
+			if status == last.Status {
+				is = 1
+			}
+			gauge(s.status, is, string(status))
+		}
+	}
+	if compared := &runs.Compared; compared.ID != "" {
+		gauge(s.drift, float64(compared.Counts.Planned()))
+		gauge(s.remaining, float64(max(0, compared.Counts.Planned()-compared.Counts.Applied)))
+	}
+	// A dry run in between does not let go what is held, nor does one that fails.
+	last, err := s.store.LastRun(ctx, name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	held := 0
+	if last.Status == identity.RunHeld {
+		held = last.Counts.Held
+	}
+	gauge(s.held, float64(held))
 	return nil
 }
 

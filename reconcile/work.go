@@ -20,6 +20,7 @@ type work struct {
 	run            *identity.Run
 	lease          store.Lease
 	requestsBefore int64
+	stages         stages
 
 	seen     bitmap                // Seq of the held users whom the source states
 	groups   map[string]*groupWork // stated groups, by immutable id
@@ -77,6 +78,7 @@ func newWork(e *Engine, req Request, run *identity.Run, lease store.Lease, state
 		Engine: e, req: req, run: run, lease: lease, state: state, requestsBefore: req.Source.Connector.Requests(),
 		groups: map[string]*groupWork{}, complete: map[connectors.Phase]bool{}, verified: map[string]absence{},
 		moved: map[string]bool{}, rehired: map[string]rehire{},
+		stages: stages{metrics: e.metrics, connector: run.Connector, tracer: e.tracer},
 	}
 }
 
@@ -123,10 +125,12 @@ func (w *work) do(ctx context.Context) error {
 		if err := w.enter(ctx, step.phase); err != nil {
 			return err
 		}
-		if err := step.run(ctx); err != nil {
+		if err := step.run(w.stages.enter(ctx, step.phase)); err != nil {
+			w.stages.end(err)
 			return err
 		}
 	}
+	w.stages.end(nil)
 	return nil
 }
 

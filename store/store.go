@@ -17,9 +17,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/idpsync/idpsync/store/identity"
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -30,12 +34,15 @@ type Store struct {
 	turn  chan struct{}                      // SQLite: held by the one writer
 
 	pooled atomic.Bool // a pooler in transaction mode stands in between
+	tally  tally
 }
 
 // Tx is a transaction. It is used by one goroutine, inside the function given to Store.InTx.
 type Tx struct {
 	reader
 	conn *sql.Conn // PostgreSQL: the connection under the transaction, for COPY
+
+	recorded map[identity.EventType]int // events of the transaction, to be counted when it is committed
 }
 
 // reader has the reads that Store and Tx share.
@@ -175,8 +182,14 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // InTx runs f in a transaction and commits it when f returns nil. Where the database asks for it (serialization
 // failure, deadlock, busy), f runs again, at most five times: it must have no side effects of its own.
-func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
-	var err error
+func (s *Store) InTx(ctx context.Context, f func(*Tx) error) (err error) {
+	ctx, span := trace.SpanFromContext(ctx).TracerProvider().Tracer("idpsync/store").Start(ctx, "transaction")
+	defer func() {
+		if err != nil {
+			span.SetStatus(codes.Error, "") // the text may name people
+		}
+		span.End()
+	}()
 	for attempt := range 5 {
 		if attempt > 0 {
 			pause := time.Duration(1<<attempt)*5*time.Millisecond + rand.N(10*time.Millisecond)
@@ -225,9 +238,15 @@ func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) (err error) {
 	}
 	defer end()
 	if !s.d.postgres() {
-		return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			return f(&Tx{reader: reader{db: tx, d: s.d}})
+		tx := &Tx{}
+		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+			tx.reader = reader{db: db, d: s.d}
+			return f(tx)
 		})
+		if err == nil {
+			s.tally.add(ctx, tx.recorded)
+		}
+		return err
 	}
 	conn, err := s.sql.Conn(ctx)
 	if err != nil {
@@ -241,12 +260,14 @@ func (s *Store) tryTx(ctx context.Context, f func(*Tx) error) (err error) {
 	defer begun.Rollback() //nolint:errcheck // after a commit it reports ErrTxDone
 	db := s.db.Session(&gorm.Session{NewDB: true, Context: ctx})
 	db.Statement.ConnPool = begun
-	if err := f(&Tx{reader: reader{db: db, d: s.d}, conn: conn}); err != nil {
+	tx := &Tx{reader: reader{db: db, d: s.d}, conn: conn}
+	if err := f(tx); err != nil {
 		return err
 	}
 	if err := begun.Commit(); err != nil {
 		return translate(fmt.Errorf("commit: %w", err))
 	}
+	s.tally.add(ctx, tx.recorded)
 	return nil
 }
 

@@ -108,6 +108,7 @@ type Connector struct {
 }
 
 var (
+	_ connectors.Metered     = (*Connector)(nil)
 	_ connectors.Connector   = (*Connector)(nil)
 	_ connectors.GroupLister = (*Connector)(nil)
 )
@@ -241,6 +242,11 @@ func (c *Connector) Name() string { return c.name }
 // Requests returns the number of requests sent to Graph since New, tries included; those for tokens, one an hour, are left
 // out.
 func (c *Connector) Requests() int64 { return c.transport.Requests() }
+
+// Traffic tells what was sent since New, tokens' requests included, and how Microsoft let it through.
+func (c *Connector) Traffic() connectors.Traffic {
+	return c.transport.Traffic().Add(c.identity.Traffic())
+}
 
 // Counts returns the number of requests sent by endpoint and status, those for tokens included, for metrics.
 func (c *Connector) Counts() map[connectors.RequestKey]int64 {

@@ -102,6 +102,7 @@ type Connector struct {
 var (
 	_ connectors.Connector   = (*Connector)(nil)
 	_ connectors.GroupLister = (*Connector)(nil)
+	_ connectors.Metered     = (*Connector)(nil)
 )
 
 // New returns a connector. It sends no request; Check does.
@@ -282,3 +283,6 @@ func (c *Connector) Requests() int64 { return c.transport.Requests() }
 
 // Counts returns the number of requests sent by endpoint and status, for metrics.
 func (c *Connector) Counts() map[connectors.RequestKey]int64 { return c.transport.Counts() }
+
+// Traffic tells what was sent since New, and how Okta let it through.
+func (c *Connector) Traffic() connectors.Traffic { return c.transport.Traffic() }

@@ -22,8 +22,9 @@ const module = "github.com/idpsync/idpsync"
 // down to the store.
 const packages = `
 store/identity                    :
-store                             : store/identity
-store/storetest                   : store store/identity store/storetest/pgtest
+store/chain                       : store/identity
+store                             : store/identity store/chain
+store/storetest                   : store store/identity store/chain store/storetest/pgtest
 store/storetest/pgtest            :
 store/storetest/pgtest/run        : store/storetest/pgtest
 
@@ -59,6 +60,8 @@ cmd/internal/apikey               : scim store store/identity
 cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
 cmd/internal/api/client           : cmd/internal/api
 cmd/internal/api/apitest          : cmd/internal/api cmd/internal/apikey reconcile reconcile/lifecycle reconcile/roles scim store store/identity
+cmd/internal/console              : cmd/internal/api cmd/internal/api/client cmd/internal/console/chart cmd/internal/httpserver cmd/internal/signin store/identity
+cmd/internal/console/chart        :
 cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :
 cmd/internal/signin/fetch         : connectors
@@ -71,7 +74,7 @@ cmd/internal/archtest             :
 
 // pure lists the packages that decide: values in, values out. Their code, tests aside, has no clock, network, file,
 // database or log.
-var pure = []string{"store/identity", "reconcile/plan", "reconcile/roles", "scim/schema", "scim/filter", "scim/patch"}
+var pure = []string{"store/identity", "store/chain", "reconcile/plan", "reconcile/roles", "scim/schema", "scim/filter", "scim/patch"}
 
 // impure lists what a pure package does not import, of the standard library.
 var impure = []string{"database/sql", "io/fs", "log", "log/slog", "net", "net/http", "os", "os/exec", "syscall"}
@@ -104,6 +107,10 @@ var dependencies = []dependency{
 	{"golang.org/x/term", "cmd/internal/cli cmd/internal/telemetry", false, "only a person at a terminal wants colours"},
 	{"github.com/lmittmann/tint", "cmd/internal/telemetry", false, "loggers are handed in"},
 	{"github.com/prometheus/client_golang", "reconcile connectors connectors/webhook scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
+	{"go.opentelemetry.io/otel/sdk", "cmd/internal/telemetry", true, "traces leave the program in one place"},
+	{"go.opentelemetry.io/proto", "cmd/internal/telemetry", true, "traces leave the program in one place"},
+	{"google.golang.org/protobuf", "cmd/internal/telemetry", true, "traces leave the program in one place"},
+	{"go.opentelemetry.io/otel", "store connectors connectors/webhook reconcile cmd/internal/...", true, "decisions are not traced, those who act on them are"},
 	{"github.com/google/uuid", "store store/storetest connectors/webhook reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
 	{"github.com/danielgtaylor/huma/v2", "cmd/internal/api", false, "one API is described by its code; SCIM describes itself"},
 	{"github.com/coreos/go-oidc/v3", "cmd/internal/signin/oidcrp", false, "one relying party; everybody else is told what was said"},
