@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +18,15 @@ var eventInsert = []string{
 	"fields", "members", "reason",
 }
 
-var outboxInsert = []string{"event_id", "type", "object_id", "created_at"}
+var (
+	outboxInsert   = []string{"event_id", "type", "object_id", "created_at"}
+	unsealedInsert = []string{"event_id"}
+)
 
-// Record appends events to the audit log and an entry for each to the outbox.
+// Record appends events to the audit log, where Seal finds them, and an entry for each to the outbox.
 func (tx *Tx) Record(ctx context.Context, events []identity.Event) error {
-	audit, outbox := make([][]any, len(events)), make([][]any, len(events))
+	tx.note(events)
+	audit, outbox, unsealed := make([][]any, len(events)), make([][]any, len(events)), make([][]any, len(events))
 	for i := range events {
 		e := &events[i]
 		fields, err := jsonList(e.Fields)
@@ -42,6 +47,7 @@ func (tx *Tx) Record(ctx context.Context, events []identity.Event) error {
 			string(e.Object), e.ObjectID, legible(e.Name), fields, members, legible(e.Reason),
 		}
 		outbox[i] = []any{id.String(), string(e.Type), e.ObjectID, at}
+		unsealed[i] = []any{id.String()}
 	}
 	if tx.d.postgres() && 0 < len(events) && len(events) < copyFrom {
 		return tx.recordAtOnce(ctx, audit)
@@ -49,14 +55,18 @@ func (tx *Tx) Record(ctx context.Context, events []identity.Event) error {
 	if err := tx.insertRows(ctx, "audit_events", eventInsert, audit); err != nil {
 		return err
 	}
+	if err := tx.insertRows(ctx, "audit_unsealed", unsealedInsert, unsealed); err != nil {
+		return err
+	}
 	return tx.insertRows(ctx, "outbox", outboxInsert, outbox)
 }
 
-// recordAtOnce writes events and their outbox entries in one statement: nearly every change records one or two, and the
-// second round trip would be a fifth of what it takes. SQLite has none to save, nor a statement that writes two tables.
+// recordAtOnce writes events and what goes with them in one statement: nearly every change records one or two, and
+// another round trip would be a fifth of what it takes. SQLite has none to save, nor a statement that writes two tables.
 func (tx *Tx) recordAtOnce(ctx context.Context, audit [][]any) error {
 	head, args := insertOf("audit_events", eventInsert, audit)
-	_, err := tx.exec(ctx, "WITH recorded AS ("+head+" RETURNING seq, id, type, object_id, at) "+
+	_, err := tx.exec(ctx, "WITH recorded AS ("+head+" RETURNING seq, id, type, object_id, at), "+
+		"unsealed AS (INSERT INTO audit_unsealed (event_id) SELECT id FROM recorded) "+
 		"INSERT INTO outbox ("+strings.Join(outboxInsert, ", ")+") SELECT id, type, object_id, at FROM recorded ORDER BY seq", args...)
 	if err != nil {
 		return fmt.Errorf("record events: %w", err)
@@ -74,20 +84,19 @@ func jsonList[T any](list []T) (string, error) {
 
 type eventRow struct {
 	Seq                                            int64
+	ID                                             string
 	At                                             time.Time
 	Type, ActorKind, ActorID, ActorName, RequestID string
 	RunID, Object, ObjectID, Name                  string
 	Fields, Members, Reason                        string
 }
 
-// decoded returns the row as an event.
+// decoded returns the row as an event. Numbers stay as they are written: they were sealed so.
 func (row *eventRow) decoded() (identity.Event, error) {
-	e := identity.Event{
-		Seq: row.Seq, At: row.At.UTC(), Type: identity.EventType(row.Type),
-		Actor:  identity.Actor{Kind: row.ActorKind, ID: row.ActorID, Name: row.ActorName, RequestID: row.RequestID, RunID: row.RunID},
-		Object: identity.Object(row.Object), ObjectID: row.ObjectID, Name: row.Name, Reason: row.Reason,
-	}
-	if err := json.Unmarshal([]byte(row.Fields), &e.Fields); err != nil {
+	e := row.event()
+	fields := json.NewDecoder(strings.NewReader(row.Fields))
+	fields.UseNumber()
+	if err := fields.Decode(&e.Fields); err != nil {
 		return identity.Event{}, fmt.Errorf("read the audit log: event %d: %w", row.Seq, err)
 	}
 	if err := json.Unmarshal([]byte(row.Members), &e.Members); err != nil {
@@ -109,7 +118,7 @@ type AuditQuery struct {
 	Limit     int
 }
 
-const auditColumns = "seq, at, type, actor_kind, actor_id, actor_name, request_id, run_id, object, object_id, name, fields, members, reason"
+const auditColumns = "seq, CAST(id AS text) AS id, at, type, actor_kind, actor_id, actor_name, request_id, run_id, object, object_id, name, fields, members, reason"
 
 // from returns what the query reads from, with its parameters. Whoever asks about a person is given the few events that two
 // indexes find, all of them: a database that expects many goes through the log from its end until it has met enough.
@@ -126,7 +135,7 @@ func (q *AuditQuery) from(d dialect) (string, []any) {
 		[]any{q.UserID, q.UserID, q.UserID}
 }
 
-// where returns the query's condition with its parameters.
+// where returns the query's condition with its parameters. What has an index that is of part of the rows says which.
 func (q *AuditQuery) where() (string, []any) {
 	condition, args := "TRUE", []any{}
 	add := func(wanted bool, text string, values ...any) {
@@ -139,22 +148,49 @@ func (q *AuditQuery) where() (string, []any) {
 	prefix, begins := strings.CutSuffix(q.Type, "*")
 	add(begins, "substr(type, 1, ?) = ?", len(prefix), prefix)
 	add(!begins && q.Type != "", "type = ?", q.Type)
-	add(q.RequestID != "", "request_id = ?", q.RequestID)
-	add(q.RunID != "", "run_id = ?", q.RunID)
+	add(q.RequestID != "", "request_id = ? AND request_id <> ''", q.RequestID)
+	add(q.RunID != "", "run_id = ? AND run_id <> ''", q.RunID)
 	add(!q.From.IsZero(), "at >= ?", stamp(q.From))
 	add(!q.To.IsZero(), "at < ?", stamp(q.To))
 	add(q.Before > 0, "seq < ?", q.Before)
 	return condition, args
 }
 
+// typesOf returns the types that a query asks for with a pattern, where nothing else in it makes the events few: then
+// each type is looked up for itself.
+func (q *AuditQuery) typesOf() []identity.EventType {
+	prefix, begins := strings.CutSuffix(q.Type, "*")
+	if !begins || prefix == "" || q.UserID+q.ObjectID+q.ActorID+q.RequestID+q.RunID != "" {
+		return nil
+	}
+	return slices.DeleteFunc(identity.EventTypes(), func(t identity.EventType) bool { return !strings.HasPrefix(string(t), prefix) })
+}
+
+// statement returns what reads the events, the newest first.
+func (q *AuditQuery) statement(d dialect) (string, []any) {
+	types := q.typesOf()
+	if len(types) == 0 {
+		from, args := q.from(d)
+		condition, more := q.where()
+		return "SELECT " + auditColumns + " FROM " + from + " WHERE " + condition + " ORDER BY seq DESC LIMIT ?", append(append(args, more...), q.Limit)
+	}
+	var parts []string
+	var args []any
+	for _, t := range types {
+		one := *q
+		one.Type = string(t)
+		condition, more := one.where()
+		parts = append(parts, "SELECT * FROM (SELECT "+auditColumns+" FROM audit_events WHERE "+condition+" ORDER BY seq DESC LIMIT ?) t")
+		args = append(append(args, more...), q.Limit)
+	}
+	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") e ORDER BY seq DESC LIMIT ?", append(args, q.Limit)
+}
+
 // Audit returns events of the audit log, the newest first.
 func (r reader) Audit(ctx context.Context, q AuditQuery) ([]identity.Event, error) {
-	from, args := q.from(r.d)
-	condition, more := q.where()
-	args = append(args, more...)
-	statement := "SELECT " + auditColumns + " FROM " + from + " WHERE " + condition
+	statement, args := q.statement(r.d)
 	var rows []eventRow
-	if err := r.raw(ctx, statement+" ORDER BY seq DESC LIMIT ?", append(args, q.Limit)...).Scan(&rows).Error; err != nil {
+	if err := r.raw(ctx, statement, args...).Scan(&rows).Error; err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	events := make([]identity.Event, len(rows))

@@ -69,7 +69,7 @@ func (r reader) History(ctx context.Context, userID string, until time.Time) ([]
 // event is what the audit log's row tells, but for fields and members.
 func (row *eventRow) event() identity.Event {
 	return identity.Event{
-		Seq: row.Seq, At: row.At.UTC(), Type: identity.EventType(row.Type),
+		Seq: row.Seq, ID: row.ID, At: row.At.UTC(), Type: identity.EventType(row.Type),
 		Actor:  identity.Actor{Kind: row.ActorKind, ID: row.ActorID, Name: row.ActorName, RequestID: row.RequestID, RunID: row.RunID},
 		Object: identity.Object(row.Object), ObjectID: row.ObjectID, Name: row.Name, Reason: row.Reason,
 	}

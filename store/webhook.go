@@ -244,17 +244,14 @@ func (tx *Tx) EnableWebhook(ctx context.Context, name string) (bool, error) {
 
 // EventsByID returns events of the audit log by their id.
 func (r reader) EventsByID(ctx context.Context, ids []string) (map[string]identity.Event, error) {
-	statement, args := r.d.lookup("CAST(id AS text) AS id, "+auditColumns, "audit_events", "TRUE", nil, "id", "uuid", ids)
-	var rows []struct {
-		ID       string
-		EventRow eventRow `gorm:"embedded"`
-	}
+	statement, args := r.d.lookup(auditColumns, "audit_events", "TRUE", nil, "id", "uuid", ids)
+	var rows []eventRow
 	if err := r.raw(ctx, statement, args...).Scan(&rows).Error; err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	events := make(map[string]identity.Event, len(rows))
 	for i := range rows {
-		e, err := rows[i].EventRow.decoded()
+		e, err := rows[i].decoded()
 		if err != nil {
 			return nil, err
 		}

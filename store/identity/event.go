@@ -40,6 +40,8 @@ const (
 	EventPasswordChanged   EventType = "password.changed"
 	EventUserUnlinked      EventType = "user.unlinked"
 	EventRunFinished       EventType = "run.finished"
+	EventDriftFound        EventType = "drift.found"
+	EventDriftRepaired     EventType = "drift.repaired"
 	EventRunHeld           EventType = "run.held"
 	EventRunApproved       EventType = "run.approved"
 	EventRunRejected       EventType = "run.rejected"
@@ -51,6 +53,24 @@ const (
 	EventWebhookDisabled   EventType = "webhook.disabled"
 	EventWebhookEnabled    EventType = "webhook.enabled"
 )
+
+// EventTypes returns all types of event.
+func EventTypes() []EventType {
+	return []EventType{
+		EventUserCreated, EventUserUpdated, EventUserDeactivated, EventUserReactivated,
+		EventUserConverted, EventUserDeleted, EventGroupCreated, EventGroupUpdated,
+		EventGroupDeleted, EventMembershipAdded, EventMembershipRemoved, EventGrantAdded,
+		EventGrantRevoked, EventTeamCreated, EventTeamDeleted, EventTeamUpdated,
+		EventKeyCreated, EventKeyRevoked, EventKeyDisabled, EventKeyRotated,
+		EventKeyEnabled, EventMappingChanged, EventSCIMEnabled, EventSCIMDisabled,
+		EventRefused, EventSignInSucceeded, EventSignInFailed, EventSignInBlocked,
+		EventSignInUnblocked, EventSessionEnded, EventPasswordChanged, EventUserUnlinked,
+		EventRunFinished, EventDriftFound, EventDriftRepaired, EventRunHeld,
+		EventRunApproved, EventRunRejected, EventConflictLinked, EventConflictIgnored,
+		EventConflictReopened, EventConnectorPaused, EventConnectorRestored, EventWebhookDisabled,
+		EventWebhookEnabled,
+	}
+}
 
 // Actor is who did something: a person, a key, a connector's run or the system itself.
 type Actor struct {
@@ -64,6 +84,7 @@ type Actor struct {
 // Event is one line of the audit log. It is written in the transaction of the change that it tells of.
 type Event struct {
 	Seq      int64
+	ID       string // UUID, given when it is recorded
 	At       time.Time
 	Type     EventType
 	Actor    Actor

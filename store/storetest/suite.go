@@ -38,6 +38,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"sessions", sessionCases},
 		{"sign-ins", signinCases},
 		{"audit", auditCases},
+		{"audit chain", chainCases},
 		{"webhooks", webhookCases},
 		{"runs", runCases},
 		{"conflicts", conflictCases},
@@ -88,13 +89,16 @@ func newFixture(t testing.TB, dsn string) *fixture {
 func (f *fixture) wipe() {
 	f.Helper()
 	db := f.raw()
+	db.unlockAudit()
 	for _, table := range []string{
 		"webhook_deliveries", "webhook_endpoints", "jit_groups", "sso_subjects", "signin_memory", "signin_failures", "known_browsers", "sessions",
-		"settings", "conflicts", "connector_states", "leases", "runs", "outbox", "audit_events", "api_keys", "credentials", "grants", "group_grants",
+		"settings", "conflicts", "connector_states", "leases", "runs", "outbox", "audit_unsealed", "audit_chain", "audit_events", "api_keys", "credentials", "grants", "group_grants",
 		"group_members", "teams WHERE name_key <> 'root'", "groups", "users",
 	} {
 		db.must("DELETE FROM " + table)
 	}
+	db.must("UPDATE audit_head SET count = 0, sealed_at = NULL, hash = ?", make([]byte, 32))
+	db.lockAudit()
 	f.check(db.Close())
 }
 
@@ -267,6 +271,50 @@ func (f *fixture) raw() database {
 	f.check(err)
 	f.Cleanup(func() { _ = db.Close() })
 	return database{db, f, !lite}
+}
+
+// unlockAudit lets the audit log be changed, as somebody can who owns the database.
+func (db database) unlockAudit() {
+	db.f.Helper()
+	if db.postgres {
+		db.must("ALTER TABLE audit_events DISABLE TRIGGER audit_append_only")
+		db.must("ALTER TABLE audit_chain DISABLE TRIGGER audit_append_only")
+		return
+	}
+	db.must("CREATE TABLE kept_triggers AS SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('audit_events', 'audit_chain')")
+	for _, name := range db.texts("SELECT name FROM kept_triggers") {
+		db.must("DROP TRIGGER " + name)
+	}
+}
+
+// lockAudit undoes unlockAudit.
+func (db database) lockAudit() {
+	db.f.Helper()
+	if db.postgres {
+		db.must("ALTER TABLE audit_events ENABLE ALWAYS TRIGGER audit_append_only")
+		db.must("ALTER TABLE audit_chain ENABLE ALWAYS TRIGGER audit_append_only")
+		return
+	}
+	for _, statement := range db.texts("SELECT sql FROM kept_triggers") {
+		db.must(statement)
+	}
+	db.must("DROP TABLE kept_triggers")
+}
+
+// texts returns the one column of a query.
+func (db database) texts(query string) []string {
+	db.f.Helper()
+	rows, err := db.QueryContext(db.f.ctx, query)
+	db.f.check(err)
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var text string
+		db.f.check(rows.Scan(&text))
+		list = append(list, text)
+	}
+	db.f.check(rows.Err())
+	return list
 }
 
 func (db database) bind(statement string) string {
