@@ -173,6 +173,9 @@ func (a *API) accessAt(ctx context.Context, userID string, in AccessQuery) (*acc
 	return a.tellAccess(ctx, past.Access, &at, in.IfNoneMatch)
 }
 
+// clocksApart is how far a client's now may be ahead of ours.
+const clocksApart = 5 * time.Second
+
 // pastMoment reads a moment up to now.
 func (a *API) pastMoment(text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
@@ -182,7 +185,7 @@ func (a *API) pastMoment(text string) (time.Time, error) {
 	switch at = at.UTC().Truncate(time.Microsecond); {
 	case err != nil || at.Year() < 1 || at.Year() > 9999:
 		return at, invalid("query.at", "want a moment such as 2026-03-01T12:00:00Z, or a date such as 2026-03-01")
-	case at.After(a.now()):
+	case at.After(a.now().Add(clocksApart)):
 		return at, invalid("query.at", "it is in the future: what somebody may do then is not known")
 	}
 	return at, nil

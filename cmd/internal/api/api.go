@@ -52,14 +52,25 @@ type Options struct {
 	SCIM func(ctx context.Context) (SCIMSetting, error)
 	// DeclaredBy says where SCIM is declared, and what to do to have it decided elsewhere.
 	DeclaredBy func() (where, remedy string)
-	// Check tries a connector.
-	Check func(ctx context.Context, connector string) []CheckItem
+	// Check tries a connector, CheckAll everything that the installation needs; without CheckAll, nothing is needed.
+	Check    func(ctx context.Context, connector string) []CheckItem
+	CheckAll func(ctx context.Context) []Check
+	Webhooks Webhooks // optional
 
 	RequestsPerMinute int      // of each key and each person; 0 means DefaultRequestsPerMinute, below 0 no limit
 	Metrics           *Metrics // nil counts nothing
 	Logger            *slog.Logger
 	Now               func() time.Time // nil is time.Now
-	Version           string           // of the program, for the document
+	Version           string           // of the API, for the document
+	Program           Program
+	// Frank answers errors that the API does not know with their text: whoever calls runs the program.
+	Frank bool
+}
+
+// Program says which program serves.
+type Program struct {
+	Version  string
+	Revision string // of the source; "" where that is not known
 }
 
 // DefaultRequestsPerMinute is enough for an application that asks at every sign-in.
@@ -180,6 +191,7 @@ type operation struct {
 	description      string
 	tag              string
 	need             need
+	whom             string         // who may, where need does not say it
 	status           int            // of success; 0 is 200, or 204 where nothing is answered
 	answers          *huma.Response // where the type of the answer does not say it
 }
@@ -198,7 +210,10 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 	if described.Description != "" {
 		described.Description += "\n\n"
 	}
-	described.Description += op.need.describe(op.method)
+	if op.whom == "" {
+		op.whom = op.need.describe(op.method)
+	}
+	described.Description += op.whom
 	if op.answers != nil {
 		described.Responses["200"] = op.answers
 	}
@@ -228,6 +243,9 @@ func (a *API) register() {
 	a.registerConnectors()
 	a.registerAudit()
 	a.registerSessions()
+	a.registerAdmins()
+	a.registerWebhooks()
+	a.registerServer()
 	// Types of huma's own that nothing refers to.
 	delete(a.huma.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(a.huma.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

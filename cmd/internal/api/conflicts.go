@@ -103,6 +103,7 @@ func (a *API) linkConflict(ctx context.Context, in *struct {
 	Body struct {
 		User  string `json:"user,omitempty" maxLength:"1000" doc:"Of a user's record: the account, by userName or id."`
 		Group string `json:"group,omitempty" maxLength:"1000" doc:"Of a group's record: the group, by name or id."`
+		Later bool   `json:"later,omitempty" doc:"Do not compare it at once: the next run does."`
 	}
 },
 ) (*bodyOf[Conflict], error) {
@@ -137,7 +138,9 @@ func (a *API) linkConflict(ctx context.Context, in *struct {
 		return nil, err
 	}
 	out := conflictOf(&c)
-	out.RunID = a.compareLinked(ctx, &c)
+	if !in.Body.Later {
+		out.RunID = a.compareLinked(ctx, &c)
+	}
 	return &bodyOf[Conflict]{out}, nil
 }
 

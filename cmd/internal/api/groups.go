@@ -88,11 +88,17 @@ func noGroup(err error) error {
 }
 
 func (a *API) listGroups(ctx context.Context, in *struct {
+	Group  string `query:"group" maxLength:"1000" doc:"Only the group with this id, displayName or externalId; other filters do not count then."`
 	Search string `query:"search" maxLength:"200" doc:"The name contains this."`
 	Source string `query:"source" maxLength:"200" doc:"Owned by this connector or SCIM key."`
 	Paging
 },
 ) (*bodyOf[Page[Group]], error) {
+	if in.Group != "" {
+		groups, err := a.groupsNamed(ctx, in.Group)
+		n := len(groups)
+		return &bodyOf[Page[Group]]{Page[Group]{Items: each(groups, groupOf), Total: &n}}, err
+	}
 	var where store.And
 	if in.Search != "" {
 		where = append(where, store.Compare{Field: store.FieldDisplayName, Op: store.OpCo, Value: in.Search})
@@ -119,6 +125,19 @@ func (a *API) listGroups(ctx context.Context, in *struct {
 		page.Total = &found.Total
 	}
 	return &bodyOf[Page[Group]]{page}, nil
+}
+
+// groupsNamed returns the groups that an id, a displayName or an externalId means.
+func (a *API) groupsNamed(ctx context.Context, name string) ([]identity.Group, error) {
+	g, err := a.o.Store.Group(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		g, err = a.o.Store.GroupByName(ctx, name)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return []identity.Group{g}, err
+	}
+	groups, _, err := a.o.Store.Groups(ctx, store.GroupQuery{Where: store.Compare{Field: store.FieldExternalID, Op: store.OpEq, Value: name}, Limit: severalNamed})
+	return groups, err
 }
 
 func (a *API) listMembers(ctx context.Context, in *struct {

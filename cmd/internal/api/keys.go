@@ -80,6 +80,19 @@ func (a *API) registerKeys() {
 		description: "Whoever is no viewer sees their own.",
 	}, a.listKeys)
 	add(a, operation{
+		id: "show-key", method: http.MethodGet, path: "/keys/{id}", tag: tagKeys, summary: "Show an API key, without its secret",
+	}, func(ctx context.Context, in *ByID) (*bodyOf[Key], error) {
+		c := callerOf(ctx)
+		k, err := a.o.Store.KeyByID(ctx, strings.TrimPrefix(in.ID, "idps_"))
+		if err == nil && c.level < needViewer && k.UserID != c.userID {
+			err = store.ErrNotFound // and not whose it is
+		}
+		if err != nil {
+			return nil, noKey(err)
+		}
+		return &bodyOf[Key]{keyOf(&k, a.now())}, nil
+	})
+	add(a, operation{
 		id: "create-key", method: http.MethodPost, path: "/keys", tag: tagKeys, status: http.StatusCreated, summary: "Make an API key; its secret is in this answer only",
 		description: "An admin makes keys for everybody. Somebody with a session makes keys of their own, without a connector.",
 	}, a.createKey)

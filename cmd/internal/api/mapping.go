@@ -59,10 +59,17 @@ type MappingPlan struct {
 	PlanHash string        `json:"plan_hash"`
 	Guard    string        `json:"guard,omitempty" doc:"Why it is held."`
 	Losing   int           `json:"losing" doc:"How many people lose a role."`
+	Default  *DefaultRole  `json:"default_role,omitempty" doc:"Where what every group gives on its own team changes."`
 	Rules    []RuleChange  `json:"rules" nullable:"false"`
 	Groups   []GroupEffect `json:"groups" nullable:"false"`
 	Gains    []RoleEffect  `json:"gains" nullable:"false"`
 	Losses   []RoleEffect  `json:"losses" nullable:"false"`
+}
+
+// DefaultRole is what every group gives its members on its own team.
+type DefaultRole struct {
+	Before string `json:"before"`
+	After  string `json:"after"`
 }
 
 // RuleChange is what a rule gives from then on, and no longer.
@@ -99,6 +106,9 @@ func planOf(p *lifecycle.MappingPlan) *MappingPlan {
 		out.Status = "done"
 	case p.Held():
 		out.Status = "held"
+	}
+	if p.DefaultRole[0] != p.DefaultRole[1] {
+		out.Default = &DefaultRole{p.DefaultRole[0], p.DefaultRole[1]}
 	}
 	for _, r := range p.Rules {
 		out.Rules = append(out.Rules, RuleChange{r.Group, teamRoles(r.Added), teamRoles(r.Removed)})
@@ -170,6 +180,19 @@ func (a *API) registerMapping() {
 		summary: "Let a group no longer give roles, or this role",
 	}, a.unmap)
 	add(a, operation{
+		id: "unmap-roles", method: http.MethodPost, path: "/role-mappings/unmap", tag: tagMapping, need: needAdmin,
+		summary: "Let a group no longer give roles, or these roles", description: "As DELETE, with several roles at once.",
+	}, func(ctx context.Context, in *struct {
+		Body struct {
+			Group  string     `json:"group" minLength:"1" maxLength:"1000" doc:"As the rule names it."`
+			Grants []TeamRole `json:"grants,omitempty" nullable:"false" maxItems:"1000" doc:"Absent for all that it gives."`
+			RemapOptions
+		}
+	},
+	) (*bodyOf[*MappingPlan], error) {
+		return a.unmapRule(ctx, roles.Rule{Group: in.Body.Group, Grants: identityRoles(in.Body.Grants)}, in.Body.RemapOptions)
+	})
+	add(a, operation{
 		id: "apply-role-mappings", method: http.MethodPost, path: "/role-mappings/apply", tag: tagMapping, need: needAdmin,
 		summary: "Put in force what the configuration declares", description: "A server does that when it starts, unless the guard holds it.",
 	}, func(ctx context.Context, in *struct {
@@ -220,10 +243,9 @@ func (a *API) showMapping(ctx context.Context, _ *struct{}) (*bodyOf[Mapping], e
 		return &bodyOf[Mapping]{out}, nil
 	}
 	p, err := a.o.SyncMapping(ctx, callerOf(ctx).actor, true, "")
-	var refused *lifecycle.RefusedError
 	switch {
-	case errors.As(err, &refused):
-		out.Problem = refused.Error()
+	case err != nil && a.known(err) != nil:
+		out.Problem = err.Error()
 	case err != nil:
 		return nil, err
 	case !p.Empty():
@@ -271,26 +293,44 @@ func (a *API) unmap(ctx context.Context, in *struct {
 	if in.Team != "" {
 		rule.Grants = []identity.TeamRole{{Team: in.Team, Role: in.Role}}
 	}
-	if _, declared := a.o.Applier.Declared(); !declared {
+	return a.unmapRule(ctx, rule, RemapOptions{in.DryRun, in.PlanHash})
+}
+
+// unmapRule takes a rule out of the mapping, or a part of it. That there is no such thing is most likely a name that was
+// mistyped.
+func (a *API) unmapRule(ctx context.Context, rule roles.Rule, in RemapOptions) (*bodyOf[*MappingPlan], error) {
+	if _, declared := a.o.Applier.Declared(); !declared { // else it is refused with that reason
 		mapping, err := a.o.Applier.Mapping(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if !mapped(mapping.Rules(), rule) {
-			return nil, notFound("the role mapping has no such rule")
+		if why := unmapped(mapping.Rules(), rule); why != "" {
+			return nil, notFound(why)
 		}
 	}
-	return a.remap(ctx, roles.Edit{Unmap: []roles.Rule{rule}}, RemapOptions{in.DryRun, in.PlanHash})
+	return a.remap(ctx, roles.Edit{Unmap: []roles.Rule{rule}}, in)
 }
 
-// mapped tells whether there is what is to be unmapped.
-func mapped(rules []roles.Rule, rule roles.Rule) bool {
-	return slices.ContainsFunc(rules, func(r roles.Rule) bool {
-		if identity.Normalize(r.Group) != identity.Normalize(rule.Group) {
-			return false
+// unmapped says what of a rule the mapping does not have, or "".
+func unmapped(rules []roles.Rule, rule roles.Rule) string {
+	i := slices.IndexFunc(rules, func(r roles.Rule) bool { return identity.Normalize(r.Group) == identity.Normalize(rule.Group) })
+	if i < 0 {
+		return "the role mapping has no rule for group " + rule.Group + ": see idpsync roles list"
+	}
+	for _, g := range rule.Grants {
+		if !slices.ContainsFunc(rules[i].Grants, func(x identity.TeamRole) bool {
+			return x.Role == g.Role && identity.Normalize(x.Team) == identity.Normalize(g.Team)
+		}) {
+			return fmt.Sprintf("group %s is not mapped to %s:%s, only to %s", rule.Group, g.Team, g.Role, grantsText(rules[i].Grants))
 		}
-		return len(rule.Grants) == 0 || slices.ContainsFunc(r.Grants, func(g identity.TeamRole) bool {
-			return g.Role == rule.Grants[0].Role && identity.Normalize(g.Team) == identity.Normalize(rule.Grants[0].Team)
-		})
-	})
+	}
+	return ""
+}
+
+func grantsText(grants []identity.TeamRole) string {
+	texts := make([]string, len(grants))
+	for i, g := range grants {
+		texts[i] = g.Team + ":" + g.Role
+	}
+	return strings.Join(texts, ", ")
 }

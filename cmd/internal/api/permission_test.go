@@ -75,6 +75,20 @@ var calls = []call{
 	{"list-audit", "GET", "/audit", nil, "viewer", ""},
 	{"list-sessions", "GET", "/sessions", nil, "none", ""},
 	{"end-session", "DELETE", "/sessions/" + nothing, nil, "admin", "none"},
+	{"end-sessions", "DELETE", "/sessions?user=" + nothing, nil, "admin", ""},
+	{"show-key", "GET", "/keys/unknown", nil, "none", ""},
+	{"unmap-roles", "POST", "/role-mappings/unmap", object{"group": "unknown"}, "admin", ""},
+	{"create-admin", "POST", "/admins", object{"user_name": "nobody"}, "admin", ""},
+	{"set-password", "PUT", "/users/" + nothing + "/password", nil, "admin", ""},
+	{"unlock-user", "POST", "/users/" + nothing + "/unlock", nil, "admin", ""},
+	{"unlink-user", "POST", "/users/" + nothing + "/unlink", nil, "admin", ""},
+	{"list-webhooks", "GET", "/webhooks", nil, "viewer", ""},
+	{"list-deliveries", "GET", "/webhooks/deliveries", nil, "viewer", ""},
+	{"redeliver-event", "POST", "/webhooks/redeliver", object{"event_id": nothing}, "operator", ""},
+	{"enable-webhook", "POST", "/webhooks/enable", object{"name": "unknown"}, "admin", ""},
+	{"test-webhook", "POST", "/webhooks/test", object{"name": "unknown"}, "operator", ""},
+	{"version", "GET", "/version", nil, "none", ""},
+	{"check", "POST", "/check", nil, "operator", ""},
 }
 
 func (c *call) as(w *world, rank string) (method, path string, body any) {

@@ -111,7 +111,9 @@ func (a *API) answer(ctx context.Context, err error) *Problem {
 	p := a.known(err)
 	if p == nil {
 		p = problem(http.StatusInternalServerError, kindBlank, "internal error")
-		if ctx.Err() != nil {
+		if a.o.Frank {
+			p.Detail = err.Error()
+		} else if ctx.Err() != nil {
 			p = problem(http.StatusServiceUnavailable, kindBlank, "the request was broken off").with("Retry-After", "5")
 		} else {
 			a.logger.ErrorContext(ctx, "api request", "error", err, "request_id", httpserver.RequestID(ctx))
@@ -144,12 +146,16 @@ func (a *API) known(err error) *Problem {
 	case errors.As(err, &refused):
 		return problem(conflicting, kindBreakGlass, refused.Error())
 	case errors.Is(err, lifecycle.ErrNoBreakGlass):
-		return problem(conflicting, kindBreakGlass, err.Error()+": run `idpsync admin create EMAIL` first")
+		return problem(conflicting, kindBreakGlass, "SCIM is not enabled: "+err.Error()+": run `idpsync admin create EMAIL` first, and keep its password where it is found when the identity provider is down")
 	case errors.As(err, &declaredMP):
 		return problem(conflicting, kindDeclared, err.Error())
 	case errors.As(err, &declared):
 		where, remedy := a.o.DeclaredBy()
-		return problem(conflicting, kindDeclared, "SCIM is declared by "+where+": "+remedy)
+		word := "off"
+		if declared.On {
+			word = "on"
+		}
+		return problem(conflicting, kindDeclared, "SCIM is declared "+word+" by "+where+": "+remedy)
 	case errors.As(err, &mapping):
 		return problem(unprocessable, kindInvalid, mapping.Error())
 	case errors.As(err, &role):

@@ -106,6 +106,9 @@ func (a *API) grant(ctx context.Context, user, team, role string, give bool) (*b
 		return nil, err
 	}
 	t, err := a.findTeam(ctx, team)
+	if p := (*Problem)(nil); errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return nil, notFound("team " + team + ": there is no such team")
+	}
 	if err != nil {
 		return nil, err
 	}

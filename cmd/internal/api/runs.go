@@ -31,6 +31,13 @@ type Run struct {
 	DurationMS int64           `json:"duration_ms"`
 	Started    time.Time       `json:"started"`
 	Finished   *time.Time      `json:"finished"`
+	Steps      []RunStep       `json:"steps,omitempty" nullable:"false" doc:"Of a run of one person or group: what was read and matched. What is decided and done stands in its changes."`
+}
+
+// RunStep is what a run of one person or group tells of itself.
+type RunStep struct {
+	Step string `json:"step" enum:"read,match"`
+	Text string `json:"text"`
 }
 
 // Decision is what became of removals that a run held.
@@ -48,6 +55,9 @@ func runOf(run *identity.Run) Run {
 	}
 	if out.Counts.Changes == nil {
 		out.Counts.Changes = map[string]int{}
+	}
+	for _, step := range run.Steps {
+		out.Steps = append(out.Steps, RunStep{step.Kind, step.Text})
 	}
 	if d := run.Decision; d.Kind != "" {
 		out.Decision = &Decision{string(d.Kind), d.By, d.At}

@@ -12,19 +12,25 @@ import (
 
 // SignedIn is somebody signed in with a browser.
 type SignedIn struct {
-	ID        string    `json:"id"`
-	UserID    string    `json:"user_id"`
-	UserName  string    `json:"user_name"`
-	Method    string    `json:"method" enum:"password,saml,oidc"`
-	Created   time.Time `json:"created"`
-	LastSeen  time.Time `json:"last_seen"`
-	Expires   time.Time `json:"expires"`
-	Remote    string    `json:"remote" doc:"The address from which it was made."`
-	UserAgent string    `json:"user_agent"`
+	ID          string    `json:"id"`
+	UserID      string    `json:"user_id"`
+	UserName    string    `json:"user_name"`
+	Method      string    `json:"method" enum:"password,saml,oidc"`
+	Created     time.Time `json:"created"`
+	LastSeen    time.Time `json:"last_seen"`
+	Expires     time.Time `json:"expires"`
+	IdleExpires time.Time `json:"idle_expires" doc:"When it ends without another request."`
+	Remote      string    `json:"remote" doc:"The address from which it was made."`
+	UserAgent   string    `json:"user_agent"`
 }
 
 func sessionOf(s *store.Session) SignedIn {
-	return SignedIn{s.ID, s.UserID, s.UserName, s.Method, s.Created, s.LastSeen, s.Expires, s.Remote, s.UserAgent}
+	return SignedIn{s.ID, s.UserID, s.UserName, s.Method, s.Created, s.LastSeen, s.Expires, s.IdleExpires, s.Remote, s.UserAgent}
+}
+
+// SessionsEnded tells how many sessions were ended.
+type SessionsEnded struct {
+	Ended int `json:"sessions_ended"`
 }
 
 const tagSessions = "sessions"
@@ -38,7 +44,7 @@ func (a *API) registerSessions() {
 		description: "Whoever is no viewer sees their own.",
 	}, func(ctx context.Context, in *struct {
 		User  string `query:"user" maxLength:"1000" doc:"Only this person's, by userName or id."`
-		Limit int    `query:"limit" default:"100" minimum:"1" maximum:"500" doc:"How many at most."`
+		Limit int    `query:"limit" default:"100" minimum:"1" maximum:"10000" doc:"How many at most."`
 	},
 	) (*bodyOf[Page[SignedIn]], error) {
 		c := callerOf(ctx)
@@ -58,6 +64,20 @@ func (a *API) registerSessions() {
 			return nil, err
 		}
 		return &bodyOf[Page[SignedIn]]{Page[SignedIn]{Items: each(sessions, sessionOf)}}, nil
+	})
+	add(a, operation{
+		id: "end-sessions", method: http.MethodDelete, path: "/sessions", tag: tagSessions, need: needAdmin, summary: "End all sessions of a person",
+		description: "From the next request on, on every server. The person may sign in again: to keep somebody out, deactivate them.",
+	}, func(ctx context.Context, in *struct {
+		User string `query:"user" required:"true" minLength:"1" maxLength:"1000" doc:"The person, by userName or id."`
+	},
+	) (*bodyOf[SessionsEnded], error) {
+		u, err := a.findUser(ctx, in.User)
+		if err != nil {
+			return nil, err
+		}
+		n, err := a.o.Applier.EndSessions(ctx, callerOf(ctx).actor, u.ID, "ended by an administrator")
+		return &bodyOf[SessionsEnded]{SessionsEnded{n}}, err
 	})
 	add(a, operation{
 		id: "end-session", method: http.MethodDelete, path: "/sessions/{id}", tag: tagSessions, summary: "Sign somebody out",

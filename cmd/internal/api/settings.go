@@ -10,6 +10,7 @@ import (
 type SCIMSetting struct {
 	Enabled         bool       `json:"enabled"`
 	Declared        bool       `json:"declared" doc:"The configuration says so: it is changed there."`
+	DeclaredBy      string     `json:"declared_by,omitempty" doc:"Where it says so."`
 	Waiting         bool       `json:"waiting" doc:"Declared on, and off until there is break glass."`
 	Since           *time.Time `json:"since"`
 	ChangedBy       string     `json:"changed_by"`
@@ -19,18 +20,20 @@ type SCIMSetting struct {
 	LocalAdmins     int        `json:"local_admins"`
 	LiveKeys        int        `json:"live_keys" doc:"Keys that the endpoint lets in."`
 	JITProvisioning bool       `json:"jit_provisioning" doc:"A sign-in may make an account."`
+	Changed         *bool      `json:"changed,omitempty" doc:"Of a request to switch it: whether it was not so before."`
 }
 
 const tagSettings = "settings"
 
 func (a *API) registerSettings() {
-	show := func(ctx context.Context) (*bodyOf[SCIMSetting], error) {
+	show := func(ctx context.Context, changed *bool) (*bodyOf[SCIMSetting], error) {
 		s, err := a.o.SCIM(ctx)
+		s.Changed = changed
 		return &bodyOf[SCIMSetting]{s}, err
 	}
 	add(a, operation{
 		id: "show-scim", method: http.MethodGet, path: "/settings/scim", tag: tagSettings, need: needViewer, summary: "Tell whether identity providers may push",
-	}, func(ctx context.Context, _ *struct{}) (*bodyOf[SCIMSetting], error) { return show(ctx) })
+	}, func(ctx context.Context, _ *struct{}) (*bodyOf[SCIMSetting], error) { return show(ctx, nil) })
 	add(a, operation{
 		id: "set-scim", method: http.MethodPost, path: "/settings/scim", tag: tagSettings, need: needAdmin, summary: "Switch the push endpoint on or off",
 		description: "Refused where the configuration declares it, and on without break glass.",
@@ -44,9 +47,10 @@ func (a *API) registerSettings() {
 		if in.Body.Enabled {
 			set = a.o.Applier.EnableSCIM
 		}
-		if _, err := set(ctx, callerOf(ctx).actor); err != nil {
+		changed, err := set(ctx, callerOf(ctx).actor)
+		if err != nil {
 			return nil, err
 		}
-		return show(ctx)
+		return show(ctx, &changed)
 	})
 }

@@ -118,13 +118,28 @@ func badTeam(err error) error {
 	return noTeam(err)
 }
 
-func (a *API) listTeams(ctx context.Context, in *Paging) (*bodyOf[Page[Team]], error) {
+func (a *API) listTeams(ctx context.Context, in *struct {
+	Team string `query:"team" maxLength:"600" doc:"Only the team with this name or id."`
+	Paging
+},
+) (*bodyOf[Page[Team]], error) {
+	if in.Team != "" {
+		t, err := a.findTeam(ctx, in.Team)
+		page, n := Page[Team]{Items: []Team{}}, 0
+		if err == nil {
+			page.Items, n = append(page.Items, teamOf(&t)), 1
+		} else if p := a.known(err); p == nil || p.Status != http.StatusNotFound {
+			return nil, err
+		}
+		page.Total = &n
+		return &bodyOf[Page[Team]]{page}, nil
+	}
 	teams, err := a.o.Store.Teams(ctx)
 	if err != nil {
 		return nil, err
 	}
 	total, id := len(teams), func(t *Team) string { return t.ID }
-	list, err := behind(each(teams, teamOf), *in, "team", id)
+	list, err := behind(each(teams, teamOf), in.Paging, "team", id)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -96,12 +97,18 @@ func (a *API) registerUsers() {
 }
 
 func (a *API) listUsers(ctx context.Context, in *struct {
+	User   string `query:"user" maxLength:"1000" doc:"Only the person with this id, userName or externalId; other filters do not count then."`
 	Search string `query:"search" maxLength:"200" doc:"userName, name or e-mail address contains this."`
 	Source string `query:"source" maxLength:"200" doc:"Owned by this connector or SCIM key."`
 	Active string `query:"active" enum:"true,false" doc:"Only active, or only inactive people."`
 	Paging
 },
 ) (*bodyOf[Page[User]], error) {
+	if in.User != "" {
+		users, err := a.named(ctx, in.User)
+		n := len(users)
+		return &bodyOf[Page[User]]{Page[User]{Items: each(users, userOf), Total: &n}}, err
+	}
 	var where store.And
 	if in.Search != "" {
 		where = append(where, store.Or{
@@ -136,6 +143,24 @@ func (a *API) listUsers(ctx context.Context, in *struct {
 	}
 	return &bodyOf[Page[User]]{page}, nil
 }
+
+// named returns the people whom an id, a userName or an externalId means: one, none, or several with the same externalId.
+func (a *API) named(ctx context.Context, name string) ([]identity.User, error) {
+	u, err := a.o.Store.User(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		u, err = a.o.Store.UserByName(ctx, name)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return []identity.User{u}, err
+	}
+	users, _, err := a.o.Store.Users(ctx, store.UserQuery{
+		Where: store.Compare{Field: store.FieldExternalID, Op: store.OpEq, Value: name}, Limit: severalNamed, Deleted: true,
+	})
+	return users, err
+}
+
+// severalNamed bounds how many of the same externalId are told of.
+const severalNamed = 100
 
 func (a *API) showUser(ctx context.Context, in *ByID) (*bodyOf[UserDetail], error) {
 	if err := callerOf(ctx).maySee(in.ID); err != nil {

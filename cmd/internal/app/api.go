@@ -20,28 +20,45 @@ import (
 // api builds the administration API. base is the address that browsers use.
 func (a *App) api(base string, people *signin.Service, scheduler *reconcile.Scheduler) (*api.API, error) {
 	keys := apikey.NewAuthenticator(a.Store, a.Logger, nil)
-	return api.New(api.Options{
-		Store: a.Store, Applier: a.Applier, Engine: a.Engine, Origin: origin(base),
-		Key: func(ctx context.Context, bearer string) (store.Caller, error) {
-			held, err := keys.Caller(ctx, bearer)
-			if errors.Is(err, scim.ErrUnauthenticated) {
-				err = fmt.Errorf("%w: %w", api.ErrUnauthenticated, err)
-			}
-			return held, err
-		},
-		Session: func(r *http.Request) (api.Session, error) {
-			s, err := people.Session(r)
-			if errors.Is(err, signin.ErrNoSession) {
-				return api.Session{}, api.ErrUnauthenticated
-			}
-			if err != nil {
-				return api.Session{}, err
-			}
-			return api.Session{UserID: s.UserID, UserName: s.UserName, RootRoles: s.RootRoles}, nil
-		},
-		Sources: a.Sources, NextSlot: scheduler.Next, Remap: a.Remap, SyncMapping: a.SyncMapping, SCIM: a.scimSetting, DeclaredBy: a.DeclaredBy,
-		Check: a.checkNamed, RequestsPerMinute: a.Config.API.RequestsPerMinute, Metrics: a.requests, Logger: a.Logger,
-	})
+	o := a.apiOptions()
+	o.Origin, o.NextSlot, o.RequestsPerMinute, o.Metrics = origin(base), scheduler.Next, a.Config.API.RequestsPerMinute, a.requests
+	o.Key = func(ctx context.Context, bearer string) (store.Caller, error) {
+		held, err := keys.Caller(ctx, bearer)
+		if errors.Is(err, scim.ErrUnauthenticated) {
+			err = fmt.Errorf("%w: %w", api.ErrUnauthenticated, err)
+		}
+		return held, err
+	}
+	o.Session = func(r *http.Request) (api.Session, error) {
+		s, err := people.Session(r)
+		if errors.Is(err, signin.ErrNoSession) {
+			return api.Session{}, api.ErrUnauthenticated
+		}
+		if err != nil {
+			return api.Session{}, err
+		}
+		return api.Session{UserID: s.UserID, UserName: s.UserName, RootRoles: s.RootRoles}, nil
+	}
+	return api.New(o)
+}
+
+// Inside returns the administration API for who runs the program where the database is (api.AsOperator). Nobody else is let
+// in, and errors are told with their text.
+func (a *App) Inside() (*api.API, error) {
+	o := a.apiOptions()
+	o.Frank = true
+	o.Key = func(context.Context, string) (store.Caller, error) { return store.Caller{}, api.ErrUnauthenticated }
+	return api.New(o)
+}
+
+// apiOptions are what the API is made of, whoever calls it.
+func (a *App) apiOptions() api.Options {
+	return api.Options{
+		Store: a.Store, Applier: a.Applier, Engine: a.Engine,
+		Sources: a.Sources, Remap: a.Remap, SyncMapping: a.SyncMapping, SCIM: a.scimSetting, DeclaredBy: a.DeclaredBy,
+		Check: a.checkNamed, CheckAll: a.checkAll, Webhooks: api.Webhooks{Names: a.webhookNames, Find: a.FindWebhook, Test: a.TestWebhook},
+		Logger: a.Logger,
+	}
 }
 
 // origin returns the scheme and host of an address.
@@ -69,8 +86,12 @@ func (a *App) scimSetting(ctx context.Context) (api.SCIMSetting, error) {
 	if s.By.Kind == "system" {
 		by = s.By.Name
 	}
+	where := ""
+	if s.Declared {
+		where, _ = a.DeclaredBy()
+	}
 	return api.SCIMSetting{
-		Enabled: s.On, Declared: s.Declared, Waiting: s.Waiting, Since: orNil(s.Since), ChangedBy: by, AnswersFrom: orNil(s.AnswersFrom),
+		Enabled: s.On, DeclaredBy: where, Declared: s.Declared, Waiting: s.Waiting, Since: orNil(s.Since), ChangedBy: by, AnswersFrom: orNil(s.AnswersFrom),
 		Answering: s.Answering, BreakGlass: s.LocalAdmins > 0, LocalAdmins: s.LocalAdmins, LiveKeys: s.LiveKeys, JITProvisioning: s.JITProvisioning(),
 	}, nil
 }
@@ -84,6 +105,15 @@ func (a *App) checkNamed(ctx context.Context, name string) []api.CheckItem {
 				items = append(items, api.CheckItem{Name: item.Name, OK: item.OK, Detail: item.Detail, Remedy: item.Remedy})
 			}
 		}
+	}
+	return items
+}
+
+// checkAll tries everything that the installation needs.
+func (a *App) checkAll(ctx context.Context) []api.Check {
+	var items []api.Check
+	for _, item := range Check(ctx, a.Config, a.Logger) {
+		items = append(items, api.Check(item))
 	}
 	return items
 }

@@ -51,16 +51,22 @@ func (a *App) FindWebhook(name string) (string, error) {
 	return w.Called(), nil
 }
 
+// webhookNames returns how the endpoints are called.
+func (a *App) webhookNames() []string {
+	names := make([]string, len(a.Config.Webhooks))
+	for i := range a.Config.Webhooks {
+		names[i] = a.Config.Webhooks[i].Called()
+	}
+	return names
+}
+
 func (a *App) findWebhook(name string) (*configs.Webhook, error) {
 	for i := range a.Config.Webhooks {
 		if w := &a.Config.Webhooks[i]; w.Called() == name || w.URL == name {
 			return w, nil
 		}
 	}
-	names := make([]string, len(a.Config.Webhooks))
-	for i := range a.Config.Webhooks {
-		names[i] = a.Config.Webhooks[i].Called()
-	}
+	names := a.webhookNames()
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%q: %w, which has none", name, ErrNoWebhook)
 	}

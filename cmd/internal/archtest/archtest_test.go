@@ -57,7 +57,7 @@ cmd/internal/cli                  : *
 cmd/internal/app                  : *
 cmd/internal/httpserver           :
 cmd/internal/apikey               : scim store store/identity
-cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
+cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver cmd/internal/signin connectors/webhook reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
 cmd/internal/api/client           : cmd/internal/api
 cmd/internal/api/apitest          : cmd/internal/api cmd/internal/apikey reconcile reconcile/lifecycle reconcile/roles scim store store/identity
 cmd/internal/console              : cmd/internal/api cmd/internal/api/client cmd/internal/console/chart cmd/internal/httpserver cmd/internal/signin store/identity
