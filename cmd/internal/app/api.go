@@ -30,7 +30,11 @@ func (a *App) api(base string, people *signin.Service, scheduler *reconcile.Sche
 		return held, err
 	}
 	o.Session = func(r *http.Request) (api.Session, error) {
-		s, err := people.Session(r)
+		// The console has looked already, and asks within the same request.
+		s, err := signin.SessionFrom(r.Context()), error(nil)
+		if s == nil {
+			s, err = people.Session(r)
+		}
 		if errors.Is(err, signin.ErrNoSession) {
 			return api.Session{}, api.ErrUnauthenticated
 		}
@@ -57,7 +61,7 @@ func (a *App) apiOptions() api.Options {
 		Store: a.Store, Applier: a.Applier, Engine: a.Engine,
 		Sources: a.Sources, Remap: a.Remap, SyncMapping: a.SyncMapping, SCIM: a.scimSetting, DeclaredBy: a.DeclaredBy,
 		Check: a.checkNamed, CheckAll: a.checkAll, Webhooks: api.Webhooks{Names: a.webhookNames, Find: a.FindWebhook, Test: a.TestWebhook},
-		Logger: a.Logger,
+		Logger: a.Logger, Program: Program(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
+	"github.com/idpsync/idpsync/cmd/internal/console"
 	"github.com/idpsync/idpsync/cmd/internal/httpserver"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/configs"
@@ -97,8 +98,21 @@ func (a *App) routes(base string, follower *follower, people *signin.Service, ad
 	if err != nil {
 		return nil, err
 	}
+	pages, err := console.New(console.Options{
+		API: admin, People: people, Version: Program().Version, Secure: a.secure(base), Logger: a.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	mux.Handle("/", people.Handler())
+	signIn, operate := people.Handler(), pages.Handler()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if signin.Serves(r.URL.Path) {
+			signIn.ServeHTTP(w, r)
+			return
+		}
+		operate.ServeHTTP(w, r)
+	})
 	mux.Handle(api.Prefix+"/", admin)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -35,9 +35,14 @@ func (a *App) signIn(base string) (*signin.Service, error) {
 	}
 	return signin.New(signin.Options{
 		Store: a.Store, Applier: a.Applier, Providers: providers, Passwords: c.Passwords, Lifetime: c.Session.Lifetime, Idle: c.Session.Idle,
-		Secure: strings.HasPrefix(base, "https://") || a.Config.BaseURL == "" && a.Config.TrustProxy, BaseURL: base,
+		Secure: a.secure(base), BaseURL: base,
 		Metrics: a.signIns, Logger: a.Logger,
 	})
+}
+
+// secure tells whether browsers reach the service over https: then its cookies are for https only.
+func (a *App) secure(base string) bool {
+	return strings.HasPrefix(base, "https://") || a.Config.BaseURL == "" && a.Config.TrustProxy
 }
 
 func newSAML(c *configs.SAML, base string, memory assertion.Memory, logger *slog.Logger) (*samlsp.Provider, error) {

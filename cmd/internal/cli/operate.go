@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/mail"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -305,27 +304,17 @@ func (e *env) migrateCommand() *cobra.Command {
 	}
 }
 
-// version is set when a release is built: -ldflags "-X .../cli.version=1.2.3".
-var version = "devel"
-
 func (e *env) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Example: "  idpsync version --output json",
 		RunE: func(*cobra.Command, []string) error {
-			revision := ""
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						revision = s.Value
-					}
-				}
-			}
+			p := app.Program()
 			if e.json() {
-				return e.print(map[string]any{"version": version, "revision": revision, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+				return e.print(map[string]any{"version": p.Version, "revision": p.Revision, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}
-			line := "idpsync " + version
-			if revision != "" {
-				line += " (" + revision[:min(12, len(revision))] + ")"
+			line := "idpsync " + p.Version
+			if p.Revision != "" {
+				line += " (" + p.Revision[:min(12, len(p.Revision))] + ")"
 			}
 			fmt.Fprintln(e.out, line, runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
 			return nil

@@ -140,13 +140,9 @@ func (s *Service) signInView(returnTo string) view {
 	return v
 }
 
-// landing is where somebody goes who has signed in.
-func landing(returnTo string) string {
-	if to := assertion.Local(returnTo); to != "/" {
-		return to
-	}
-	return pathAccount
-}
+// landing is where somebody goes who has signed in: where they came from, or to the console, which sends whoever may not
+// see it to their account.
+func landing(returnTo string) string { return assertion.Local(returnTo) }
 
 // signIn answers the form with name and password.
 func (s *Service) signIn(w http.ResponseWriter, r *http.Request) {

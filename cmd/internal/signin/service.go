@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,10 +112,20 @@ func originOf(base string) string {
 // stand behind it.
 func (s *Service) Protect(next http.Handler) http.Handler { return s.crossOrigin.Handler(next) }
 
-// Handler serves the pages: /, /sign-in, /sign-out and /account, and what single sign-on needs. It protects itself.
+// Serves tells whether Handler has the page at a path.
+func Serves(path string) bool {
+	for _, own := range []string{pathSignIn, pathSignOut, pathAccount} {
+		if path == own || strings.HasPrefix(path, own+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// Handler serves the pages /sign-in, /sign-out and /account, what is below them, and what single sign-on needs. It
+// protects itself.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, pathAccount, http.StatusSeeOther) })
 	mux.HandleFunc("GET "+pathStyle, s.style)
 	mux.HandleFunc("GET "+pathSignIn, s.signInPage)
 	if s.passwords {
