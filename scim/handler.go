@@ -65,6 +65,13 @@ type Options struct {
 	Logger *slog.Logger     // nil discards
 	Now    func() time.Time // nil is time.Now
 	NewID  func() string    // ids of requests; nil makes UUIDs
+
+	Metrics *Metrics // nil counts nothing
+	// RequestID returns the id of a request; wanted is the one that the client chose, or "". Nil: wanted, or NewID.
+	RequestID func(ctx context.Context, wanted string) string
+	// Served is told of each request that was served: the pattern of its path, and the id of its key, "" where it is not
+	// known. Nil is told nothing.
+	Served func(ctx context.Context, route, keyID string)
 }
 
 // Handler serves /scim/v2. It is safe for concurrent use.
@@ -132,17 +139,29 @@ func setDefaults(o *Options) error {
 	if o.NewID == nil {
 		o.NewID = uuid.NewString
 	}
+	if o.RequestID == nil {
+		newID := o.NewID
+		o.RequestID = func(_ context.Context, wanted string) string {
+			if wanted != "" {
+				return wanted
+			}
+			return newID()
+		}
+	}
 	return nil
 }
 
 // ServeHTTP answers a request, and one that makes the handler panic with 500.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	began := time.Now()
+	req = req.WithContext(store.WithOrigin(req.Context(), "push"))
 	r := h.newRequest(w, req)
 	w.Header().Set("X-Request-Id", r.id)
 	a, err := h.answer(r)
 	if err != nil {
 		a = h.failure(r, err)
 	}
+	h.served(r, a.status, time.Since(began))
 	if err := a.write(w, req.Method == http.MethodHead); err != nil {
 		// What was sent so far must not be taken for a whole answer.
 		h.opt.Logger.ErrorContext(r.Context(), "answer broke off", "request_id", r.id, "path", r.URL.Path, "error", err)

@@ -48,9 +48,11 @@ func (h *Handler) newRequest(w http.ResponseWriter, req *http.Request) *request 
 			r.badQuery = r.badQuery || !utf8.ValidString(v)
 		}
 	}
-	if r.id = query.Get("id"); !validTraceID(r.id) {
-		r.id = h.opt.NewID()
+	wanted := query.Get("id")
+	if !validTraceID(wanted) {
+		wanted = ""
 	}
+	r.id = h.opt.RequestID(req.Context(), wanted)
 	r.segments = split(req.URL)
 	r.base = h.baseURL(req) + Root
 	return r

@@ -55,7 +55,7 @@ cmd/idpsync                       : cmd/internal/cli
 cmd/fakeidp                       : connectors/okta/oktatest connectors/entra/entratest cmd/internal/signin/idptest
 cmd/internal/cli                  : *
 cmd/internal/app                  : *
-cmd/internal/httpserver           :
+cmd/internal/httpserver           : cmd/internal/telemetry
 cmd/internal/apikey               : scim store store/identity
 cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver cmd/internal/signin connectors/webhook reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
 cmd/internal/api/client           : cmd/internal/api

@@ -11,15 +11,18 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/idpsync/idpsync/cmd/internal/telemetry"
 )
 
-type requestIDKey struct{}
-
 // RequestID returns the id of the request that ctx belongs to, or "".
-func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
+func RequestID(ctx context.Context) string { return telemetry.RequestOf(ctx).ID() }
+
+// SetCaller notes for the log who makes the request that ctx belongs to: a kind, such as key or user, and an id.
+func SetCaller(ctx context.Context, kind, id string) { telemetry.RequestOf(ctx).SetCaller(kind, id) }
+
+// SetRoute notes for the log and for traces the pattern of the path that is served, such as /people/{id}.
+func SetRoute(ctx context.Context, pattern string) { telemetry.RequestOf(ctx).SetRoute(pattern) }
 
 type remoteKey struct{}
 
@@ -36,10 +39,16 @@ func (s *Server) handler() http.Handler {
 		began := time.Now()
 		defer s.conns.work(r.Context())()
 		id := s.requestID(r)
-		r = r.WithContext(context.WithValue(context.WithValue(r.Context(), requestIDKey{}, id), remoteKey{}, s.remote(r)))
+		ctx, span := s.trace(r)
+		ctx, _ = telemetry.WithRequest(ctx, id)
+		r = r.WithContext(context.WithValue(ctx, remoteKey{}, s.remote(r)))
 		w.Header().Set("X-Request-Id", id)
 		answer := &response{ResponseWriter: w}
-		defer func() { s.finish(answer, r, began, recover()) }()
+		defer func() {
+			panicked := recover()
+			endTrace(span, r, answer.statusOrOK())
+			s.finish(answer, r, began, panicked)
+		}()
 		switch r.URL.Path {
 		case "/healthz":
 			s.probe(answer, r, nil)
@@ -64,20 +73,42 @@ func (s *Server) finish(w *response, r *http.Request, began time.Time, panicked 
 			panicked = nil
 		}
 	}
-	level := slog.LevelInfo
-	switch {
-	case w.status == http.StatusInternalServerError: // 501 and 503 are answers, not accidents
-		level = slog.LevelError
-	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
-		level = slog.LevelDebug
-	}
-	// Not the query: a filter has people's names in it.
-	s.o.Logger.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", w.statusOrOK(), "bytes", w.bytes,
-		"duration_ms", float64(time.Since(began).Microseconds())/1000, "remote", Remote(r.Context()), "request_id", id)
+	s.logRequest(w, r, began, id)
 	if panicked != nil {
 		panic(http.ErrAbortHandler) // the answer is half out: cut the connection, so that nobody takes it for whole
 	}
 }
+
+// logRequest writes one line for a request. A known route takes the place of its path, whose ids may be people's; and of a
+// query nothing is told: a filter has people's names in it.
+func (s *Server) logRequest(w *response, r *http.Request, began time.Time, id string) {
+	level := s.o.RequestLevel
+	switch {
+	case w.status == http.StatusInternalServerError: // 501 and 503 are answers, not accidents
+		level = slog.LevelError
+	case isProbe(r.URL.Path):
+		level = min(level, slog.LevelDebug)
+	}
+	if !s.o.Logger.Enabled(r.Context(), level) {
+		return
+	}
+	of := telemetry.RequestOf(r.Context())
+	where := slog.String("route", of.Route())
+	if of.Route() == "" {
+		where = slog.String("path", r.URL.Path)
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), where, slog.Int("status", w.statusOrOK()), slog.Int64("bytes", w.bytes),
+		slog.Float64("duration_ms", float64(time.Since(began).Microseconds())/1000), slog.String("remote", Remote(r.Context())),
+	}
+	if caller := of.Caller(); caller != "" {
+		attrs = append(attrs, slog.String("caller", caller))
+	}
+	s.o.Logger.LogAttrs(r.Context(), level, "request", append(attrs, slog.String("request_id", id))...)
+}
+
+// isProbe tells whether machines ask for a path all the time.
+func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" || path == "/metrics" }
 
 // probe answers /healthz and /readyz. Why something is not ready is for the log: it may name hosts.
 func (s *Server) probe(w http.ResponseWriter, r *http.Request, check func(context.Context) error) {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Options are what a Server is made of. Listen, Handler and Logger are required.
@@ -23,6 +25,10 @@ type Options struct {
 	Logger     *slog.Logger
 	Grace      time.Duration // how long requests may take to finish at the end; 0 is 20 s
 	Limits     Limits
+	Tracer     trace.Tracer // nil traces nothing
+
+	// RequestLevel is the level of the line that is logged for each request: an error is one, and a probe debug at most.
+	RequestLevel slog.Level
 }
 
 // Limits are what clients cannot go beyond, whatever they send or leave out. Where one is 0, the default holds.
@@ -60,6 +66,7 @@ func (l *Limits) setDefaults() {
 type Server struct {
 	o        Options
 	listener net.Listener
+	reloader *reloader // nil without TLS
 	conns    *conns
 	stopping atomic.Bool
 }
@@ -85,8 +92,9 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: plain HTTP is for loopback, or for behind a proxy that ends TLS", o.Listen)
 	}
 	var config *tls.Config
+	var certificate *reloader
 	if o.CertFile != "" {
-		certificate, err := newReloader(o.CertFile, o.KeyFile, o.Logger)
+		certificate, err = newReloader(o.CertFile, o.KeyFile, o.Logger)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +111,7 @@ func New(o Options) (*Server, error) {
 	if config != nil {
 		listener = tls.NewListener(listener, config)
 	}
-	return &Server{o: o, listener: listener, conns: newConns(o.Limits.Conns, o.Logger)}, nil
+	return &Server{o: o, listener: listener, reloader: certificate, conns: newConns(o.Limits.Conns, o.Logger)}, nil
 }
 
 // Addr returns the address that the server listens on.
@@ -120,6 +128,18 @@ func (s *Server) URL() string {
 		return fmt.Sprintf("%s://localhost:%d", scheme, addr.Port)
 	}
 	return scheme + "://" + s.listener.Addr().String()
+}
+
+// CertificateExpiry returns when the certificate that is served ends; zero without TLS.
+func (s *Server) CertificateExpiry() time.Time {
+	if s.reloader == nil {
+		return time.Time{}
+	}
+	certificate, err := s.reloader.get(nil)
+	if err != nil || certificate.Leaf == nil {
+		return time.Time{}
+	}
+	return certificate.Leaf.NotAfter
 }
 
 // Close stops listening. It is for a server that is not Run.

@@ -1,4 +1,5 @@
-// Package telemetry makes the program's logger. Loggers are handed to who logs; there is no global one.
+// Package telemetry makes the program's logger, its traces, and what lists its metrics. They are handed to who needs them;
+// there is no global one.
 package telemetry
 
 import (
@@ -20,7 +21,8 @@ const (
 )
 
 // NewLogger returns a logger that writes to w. Level is debug, info, warn or error; format is Auto, Text or JSON. The
-// environment variable NO_COLOR, set to anything, takes the colours away (no-color.org).
+// environment variable NO_COLOR, set to anything, takes the colours away (no-color.org). A line that is logged with the
+// context of a request, a run or a span tells their ids.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
@@ -29,13 +31,13 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	terminal := isTerminal(w)
 	switch {
 	case format == Auto && terminal, format == Text && terminal:
-		return slog.New(tint.NewTextHandler(w, &tint.Options{
+		return slog.New(contextHandler{tint.NewTextHandler(w, &tint.Options{
 			Level: least, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "",
-		})), nil
+		})}), nil
 	case format == Auto, format == JSON:
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: inUTC})), nil
+		return slog.New(contextHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: inUTC})}), nil
 	case format == Text:
-		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: inUTC})), nil
+		return slog.New(contextHandler{slog.NewTextHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: inUTC})}), nil
 	}
 	return nil, fmt.Errorf("log format %q: want auto, text or json", format)
 }
