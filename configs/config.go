@@ -27,6 +27,7 @@ type Config struct {
 	Webhooks     []Webhook     `yaml:"webhooks"`
 	SignIn       SignIn        `yaml:"sign_in"`
 	Log          Log           `yaml:"log"`
+	Telemetry    Telemetry     `yaml:"telemetry"`
 
 	where places // of the fields in the file that this was read from
 }
@@ -217,8 +218,9 @@ func (w *Webhook) Signing() []Secret {
 
 // Log configures the log on standard error.
 type Log struct {
-	Level  string `yaml:"level"`
-	Format string `yaml:"format"`
+	Level    string `yaml:"level"`
+	Format   string `yaml:"format"`
+	Requests string `yaml:"requests"` // RequestsInfo, RequestsDebug or RequestsOff
 }
 
 // Values of Log.Format.
@@ -252,7 +254,8 @@ func Default() *Config {
 		RoleGuard:   Limit{Percent: 10, Floor: 10, Max: 500},
 		RunLease:    30 * time.Second,
 		SignIn:      defaultSignIn(),
-		Log:         Log{Level: "info", Format: FormatAuto},
+		Log:         Log{Level: "info", Format: FormatAuto, Requests: RequestsInfo},
+		Telemetry:   Telemetry{Traces: Traces{SampleRatio: 1}},
 	}
 }
 

@@ -35,15 +35,16 @@ var webhookSecret = "whsec_" + strings.Repeat("QUJD", 10) // 30 bytes
 var loader = configs.Loader{
 	LookupEnv: func(name string) (string, bool) {
 		value, ok := map[string]string{
-			"OKTA_TOKEN":     "okta-token-value",
-			"ENTRA_SECRET":   "entra-secret-value",
-			"WEBHOOK_SECRET": webhookSecret,
-			"OIDC_SECRET":    "oidc-secret-value",
-			"DB_PASSWORD":    "db-password-value",
-			"MAX":            "77",
-			"YES":            "true",
-			"EMPTY":          "",
-			"NESTED":         "${OKTA_TOKEN}$$",
+			"OKTA_TOKEN":         "okta-token-value",
+			"ENTRA_SECRET":       "entra-secret-value",
+			"WEBHOOK_SECRET":     webhookSecret,
+			"OIDC_SECRET":        "oidc-secret-value",
+			"OTLP_AUTHORIZATION": "Bearer otlp-secret-value",
+			"DB_PASSWORD":        "db-password-value",
+			"MAX":                "77",
+			"YES":                "true",
+			"EMPTY":              "",
+			"NESTED":             "${OKTA_TOKEN}$$",
 		}[name]
 		return value, ok
 	},

@@ -52,6 +52,7 @@ func validate(c *Config, ps *problems) {
 	ch.webhookNames(c.Webhooks)
 	ch.signIn(c)
 	ch.log(&c.Log)
+	ch.telemetry(&c.Telemetry.Traces)
 }
 
 func (ch checker) server(c *Config) {
@@ -454,6 +455,7 @@ func (ch checker) log(l *Log) {
 		ch.bad("log.level", "%q is no level; write debug, info, warn or error", l.Level)
 	}
 	ch.oneOf("log.format", l.Format, FormatAuto, FormatText, FormatJSON)
+	ch.oneOf("log.requests", l.Requests, RequestsInfo, RequestsDebug, RequestsOff)
 }
 
 func (ch checker) oneOf(field, value string, allowed ...string) {
