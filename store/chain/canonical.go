@@ -19,29 +19,63 @@ import (
 // `chain`, in UTF-8, with keys in the order of their code points, without blanks, with only those characters escaped that
 // JSON cannot do without, and with numbers as they were written.
 func Canonical(e *identity.Event) ([]byte, error) {
-	object := map[string]any{
-		"actor": map[string]any{"id": e.Actor.ID, "kind": e.Actor.Kind, "name": e.Actor.Name},
-		"at":    e.At.UTC().Format(time.RFC3339Nano), "id": e.ID, "name": e.Name, "object": string(e.Object),
-		"object_id": e.ObjectID, "seq": json.Number(strconv.FormatInt(e.Seq, 10)), "type": string(e.Type),
+	b := make([]byte, 0, 1024+40*len(e.Members))
+	pair := func(before, key, value string) {
+		b = appendText(append(appendText(append(b, before...), key), ':'), value)
 	}
-	for key, value := range map[string]string{"request_id": e.Actor.RequestID, "run_id": e.Actor.RunID, "reason": e.Reason} {
+	optional := func(key, value string) {
 		if value != "" {
-			object[key] = value
+			pair(",", key, value)
 		}
 	}
-	fields := make([]any, len(e.Fields))
-	for i, f := range e.Fields {
-		fields[i] = map[string]any{"after": f.After, "before": f.Before, "path": f.Path}
+	// Keys are written in their order.
+	b = append(b, `{"actor":`...)
+	pair("{", "id", e.Actor.ID)
+	pair(",", "kind", e.Actor.Kind)
+	pair(",", "name", e.Actor.Name)
+	b = append(b, '}')
+	pair(",", "at", e.At.UTC().Format(time.RFC3339Nano))
+	b = append(b, `,"fields":[`...)
+	for i := range e.Fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = appendField(b, &e.Fields[i]); err != nil {
+			return nil, err
+		}
 	}
-	object["fields"] = fields
+	b = append(b, ']')
+	pair(",", "id", e.ID)
+	for i, member := range e.Members {
+		before := ","
+		if i == 0 {
+			before = `,"members":[`
+		}
+		b = appendText(append(b, before...), member)
+	}
 	if len(e.Members) > 0 {
-		members := make([]any, len(e.Members))
-		for i, m := range e.Members {
-			members[i] = m
-		}
-		object["members"] = members
+		b = append(b, ']')
 	}
-	return appendCanonical(nil, object)
+	pair(",", "name", e.Name)
+	pair(",", "object", string(e.Object))
+	pair(",", "object_id", e.ObjectID)
+	optional("reason", e.Reason)
+	optional("request_id", e.Actor.RequestID)
+	optional("run_id", e.Actor.RunID)
+	b = strconv.AppendInt(append(b, `,"seq":`...), e.Seq, 10)
+	pair(",", "type", string(e.Type))
+	return append(b, '}'), nil
+}
+
+func appendField(b []byte, f *identity.FieldChange) (_ []byte, err error) {
+	if b, err = appendCanonical(append(b, `{"after":`...), f.After); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	if b, err = appendCanonical(append(b, `,"before":`...), f.Before); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return append(appendText(append(b, `,"path":`...), f.Path), '}'), nil
 }
 
 // parse reads a JSON text with its numbers as they are written.
