@@ -70,6 +70,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	group.Go(func() error { return follower.Run(ctx) })
 	group.Go(func() error { return a.prune(ctx) })
 	group.Go(func() error { return a.hooks.Run(ctx) })
+	group.Go(func() error { return a.seal(ctx) })
 	group.Go(func() error { return people.Run(ctx) })
 	group.Go(func() error { return admin.Run(ctx) })
 	if listening != nil {
