@@ -45,6 +45,8 @@ type Options struct {
 	Sources func(names ...string) ([]reconcile.Source, error)
 	// NextSlot tells when the scheduler runs a connector next; zero for never. Nil: not known.
 	NextSlot func(connector string, after time.Time) time.Time
+	// Describe returns what the configuration says of a connector, nil for none. Nil: not told.
+	Describe func(connector string) *ConnectorConfig
 	// Remap changes the role mapping, SyncMapping puts in force what the configuration declares of it.
 	Remap       func(ctx context.Context, by identity.Actor, edit roles.Edit, dryRun bool, approve string) (lifecycle.MappingPlan, error)
 	SyncMapping func(ctx context.Context, by identity.Actor, dryRun bool, approve string) (lifecycle.MappingPlan, error)

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,45 @@ func TestRoleMappings(t *testing.T) {
 		if got := w.want(http.StatusOK, "admin", "DELETE", "/role-mappings?group=Engineering&team=payments&role=operator&dry_run=true", nil); got.body["status"] != "held" {
 			t.Errorf("a dry run of what would be held = %s", got.text)
 		}
+	})
+}
+
+// What a change of the mapping comes to is counted whole, and named as far as is asked for.
+func TestRoleMappings_NameSome(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, "")
+		w.group("Engineering", w.users["none"].ID, w.users["viewer"].ID, w.users["operator"].ID)
+		ask := func(more object) object {
+			body := object{"dry_run": true, "group": "Engineering", "grants": []any{object{"team": "Payments", "role": "operator"}}}
+			maps.Copy(body, more)
+			return w.want(http.StatusOK, "admin", "POST", "/role-mappings", body).body
+		}
+		names := func(plan object) (names []string) {
+			for _, gain := range plan["gains"].([]any) {
+				names = append(names, gain.(object)["user_name"].(string))
+			}
+			return names
+		}
+		for _, c := range []struct {
+			name string
+			more object
+			want []string
+		}{
+			{"all", nil, []string{"none@acme.test", "operator@acme.test", "viewer@acme.test"}},
+			{"the first", object{"effects": 2}, []string{"none@acme.test", "operator@acme.test"}},
+			{"the next", object{"effects": 2, "effects_from": 2}, []string{"viewer@acme.test"}},
+			{"behind the last", object{"effects": 2, "effects_from": 9}, nil},
+			{"none", object{"effects": 0}, nil},
+		} {
+			plan := ask(c.more)
+			if got := names(plan); !slices.Equal(got, c.want) {
+				t.Errorf("%s: gains of %v, want %v", c.name, got, c.want)
+			}
+			if total := plan["totals"].([]any)[0].(object); plan["gaining"] != 3.0 || total["team"] != "Payments" || total["role"] != "operator" || total["gains"] != 3.0 || total["losses"] != 0.0 {
+				t.Errorf("%s: %v gain, %v, want all three counted", c.name, plan["gaining"], total)
+			}
+		}
+		w.want(http.StatusUnprocessableEntity, "admin", "POST", "/role-mappings", object{"group": "g", "grants": []any{object{"team": "t", "role": "viewer"}}, "effects": -1})
 	})
 }
 

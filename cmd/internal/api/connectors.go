@@ -28,6 +28,23 @@ type Connector struct {
 	Running      string     `json:"running_run,omitempty" doc:"The run that is going."`
 	Held         string     `json:"held_run,omitempty" doc:"The run whose removals wait for an operator."`
 	Conflicts    int        `json:"open_conflicts"`
+
+	Configured *ConnectorConfig `json:"configured,omitempty" doc:"What the configuration says of it."`
+}
+
+// ConnectorConfig is what the configuration says of a connector, without secrets.
+type ConnectorConfig struct {
+	Type         string   `json:"type" enum:"okta,entra"`
+	Address      string   `json:"address" doc:"Where the identity provider is."`
+	Tenant       string   `json:"tenant,omitempty"`
+	Credential   string   `json:"credential" doc:"Of which kind it is, and not what it is."`
+	Application  string   `json:"application,omitempty" doc:"Only people assigned to it are provisioned; absent: everybody in the directory."`
+	RequireGroup bool     `json:"require_group" doc:"Only members of a group in scope are provisioned."`
+	Include      []string `json:"include" nullable:"false" doc:"Groups in scope; empty for all."`
+	Exclude      []string `json:"exclude" nullable:"false"`
+	Schedule     string   `json:"schedule,omitempty" doc:"Of incremental runs: cron, UTC."`
+	FullSchedule string   `json:"full_schedule,omitempty" doc:"Of full runs: cron, UTC."`
+	Local        []string `json:"local" nullable:"false" doc:"Attributes that the connector does not touch."`
 }
 
 // CheckItem is one thing that was tried.
@@ -102,6 +119,9 @@ func (a *API) standing(ctx context.Context, source *reconcile.Source) (Connector
 	}
 	if !source.Enforce {
 		c.Mode = "report"
+	}
+	if a.o.Describe != nil {
+		c.Configured = a.o.Describe(source.Name)
 	}
 	if a.o.NextSlot != nil {
 		c.NextSlot = orNil(a.o.NextSlot(source.Name, a.now()))

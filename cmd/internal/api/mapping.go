@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,8 @@ type MappingPlan struct {
 	PlanHash string        `json:"plan_hash"`
 	Guard    string        `json:"guard,omitempty" doc:"Why it is held."`
 	Losing   int           `json:"losing" doc:"How many people lose a role."`
+	Gaining  int           `json:"gaining" doc:"How many people gain a role."`
+	Totals   []RoleTotal   `json:"totals" nullable:"false" doc:"How many gain and lose each role on each team."`
 	Default  *DefaultRole  `json:"default_role,omitempty" doc:"Where what every group gives on its own team changes."`
 	Rules    []RuleChange  `json:"rules" nullable:"false"`
 	Groups   []GroupEffect `json:"groups" nullable:"false"`
@@ -96,11 +99,61 @@ type RoleEffect struct {
 	Role     string `json:"role"`
 }
 
-func planOf(p *lifecycle.MappingPlan) *MappingPlan {
+// RoleTotal is how many people gain a role on a team, and how many lose it.
+type RoleTotal struct {
+	Team   string `json:"team"`
+	Role   string `json:"role"`
+	Gains  int    `json:"gains"`
+	Losses int    `json:"losses"`
+}
+
+// someOf is which of those who gain, and of those who lose, an answer names: at most so many of each, after so many; all
+// of them where most is nil.
+type someOf struct {
+	most *int
+	from int
+}
+
+func (s someOf) of(list []lifecycle.RoleEffect) []lifecycle.RoleEffect {
+	list = list[min(max(s.from, 0), len(list)):]
+	if s.most != nil {
+		list = list[:min(*s.most, len(list))]
+	}
+	return list
+}
+
+// totalsOf counts gains and losses by team and role, and those who gain anything.
+func totalsOf(p *lifecycle.MappingPlan) (totals []RoleTotal, gaining int) {
+	counts := map[TeamRole]*RoleTotal{}
+	count := func(e *lifecycle.RoleEffect) *RoleTotal {
+		key := TeamRole{e.Team, e.Role}
+		if counts[key] == nil {
+			counts[key] = &RoleTotal{Team: e.Team, Role: e.Role}
+		}
+		return counts[key]
+	}
+	people := map[string]bool{}
+	for i := range p.Gains {
+		count(&p.Gains[i]).Gains++
+		people[p.Gains[i].UserID] = true
+	}
+	for i := range p.Losses {
+		count(&p.Losses[i]).Losses++
+	}
+	totals = []RoleTotal{}
+	for _, t := range counts {
+		totals = append(totals, *t)
+	}
+	slices.SortFunc(totals, func(a, b RoleTotal) int { return cmp.Or(cmp.Compare(a.Team, b.Team), cmp.Compare(a.Role, b.Role)) })
+	return totals, len(people)
+}
+
+func planOf(p *lifecycle.MappingPlan, some someOf) *MappingPlan {
 	out := &MappingPlan{
 		Status: "planned", Applied: p.Applied, PlanHash: p.Hash, Guard: p.Guard, Losing: p.Losing,
-		Rules: []RuleChange{}, Groups: []GroupEffect{}, Gains: roleEffects(p.Gains), Losses: roleEffects(p.Losses),
+		Rules: []RuleChange{}, Groups: []GroupEffect{}, Gains: roleEffects(some.of(p.Gains)), Losses: roleEffects(some.of(p.Losses)),
 	}
+	out.Totals, out.Gaining = totalsOf(p)
 	switch {
 	case p.Applied:
 		out.Status = "done"
@@ -131,7 +184,11 @@ func roleEffects(list []lifecycle.RoleEffect) []RoleEffect {
 type RemapOptions struct {
 	DryRun   bool   `json:"dry_run,omitempty" doc:"Say who would gain and lose what, and change nothing."`
 	PlanHash string `json:"plan_hash,omitempty" maxLength:"100" doc:"Approve the plan with this hash, which the guard held."`
+	Effects  *int   `json:"effects,omitempty" minimum:"0" maximum:"100000" doc:"How many of gains, and of losses, the answer names at most; absent: all."`
+	From     int    `json:"effects_from,omitempty" minimum:"0" doc:"How many of each it leaves out before."`
 }
+
+func (o *RemapOptions) some() someOf { return someOf{o.Effects, o.From} }
 
 const tagMapping = "role mapping"
 
@@ -211,7 +268,10 @@ type RuleIn struct {
 	Grants []TeamRole `json:"grants" nullable:"false" minItems:"1" maxItems:"1000"`
 }
 
-func (a *API) showMapping(ctx context.Context, _ *struct{}) (*bodyOf[Mapping], error) {
+func (a *API) showMapping(ctx context.Context, in *struct {
+	Effects int `query:"effects" minimum:"-1" maximum:"100000" default:"-1" doc:"How many of waiting's gains, and of its losses, are named at most; -1: all."`
+},
+) (*bodyOf[Mapping], error) {
 	mapping, err := a.o.Applier.Mapping(ctx)
 	if err != nil {
 		return nil, err
@@ -249,7 +309,11 @@ func (a *API) showMapping(ctx context.Context, _ *struct{}) (*bodyOf[Mapping], e
 	case err != nil:
 		return nil, err
 	case !p.Empty():
-		out.Waiting = planOf(&p)
+		some := someOf{}
+		if in.Effects >= 0 {
+			some.most = &in.Effects
+		}
+		out.Waiting = planOf(&p, some)
 	}
 	return &bodyOf[Mapping]{out}, nil
 }
@@ -264,7 +328,7 @@ func (a *API) remap(ctx context.Context, edit roles.Edit, in RemapOptions) (*bod
 func remapped(p *lifecycle.MappingPlan, err error, in RemapOptions) (*bodyOf[*MappingPlan], error) {
 	if errors.Is(err, lifecycle.ErrPlanChanged) {
 		problem := problem(http.StatusConflict, kindPlanChanged, fmt.Sprintf("what would change is not what was approved: its hash is %s now; look at it again", p.Hash))
-		problem.Plan = planOf(p)
+		problem.Plan = planOf(p, in.some())
 		return nil, problem
 	}
 	if err != nil {
@@ -272,10 +336,10 @@ func remapped(p *lifecycle.MappingPlan, err error, in RemapOptions) (*bodyOf[*Ma
 	}
 	if p.Held() && !in.DryRun {
 		problem := problem(http.StatusConflict, kindHeld, p.Guard+": nothing was changed; to do it all the same, send the same with plan_hash "+p.Hash)
-		problem.Plan = planOf(p)
+		problem.Plan = planOf(p, in.some())
 		return nil, problem
 	}
-	return &bodyOf[*MappingPlan]{planOf(p)}, nil
+	return &bodyOf[*MappingPlan]{planOf(p, in.some())}, nil
 }
 
 func (a *API) unmap(ctx context.Context, in *struct {
@@ -293,7 +357,7 @@ func (a *API) unmap(ctx context.Context, in *struct {
 	if in.Team != "" {
 		rule.Grants = []identity.TeamRole{{Team: in.Team, Role: in.Role}}
 	}
-	return a.unmapRule(ctx, rule, RemapOptions{in.DryRun, in.PlanHash})
+	return a.unmapRule(ctx, rule, RemapOptions{DryRun: in.DryRun, PlanHash: in.PlanHash})
 }
 
 // unmapRule takes a rule out of the mapping, or a part of it. That there is no such thing is most likely a name that was

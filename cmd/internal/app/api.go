@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/cmd/internal/apikey"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
+	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/cmd/internal/telemetry"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/scim"
 	"github.com/idpsync/idpsync/store"
@@ -26,6 +29,9 @@ func (a *App) api(base string, people *signin.Service, scheduler *reconcile.Sche
 		held, err := keys.Caller(ctx, bearer)
 		if errors.Is(err, scim.ErrUnauthenticated) {
 			err = fmt.Errorf("%w: %w", api.ErrUnauthenticated, err)
+		}
+		if err == nil {
+			telemetry.RequestOf(ctx).SetCaller("key", held.ID)
 		}
 		return held, err
 	}
@@ -59,7 +65,7 @@ func (a *App) Inside() (*api.API, error) {
 func (a *App) apiOptions() api.Options {
 	return api.Options{
 		Store: a.Store, Applier: a.Applier, Engine: a.Engine,
-		Sources: a.Sources, Remap: a.Remap, SyncMapping: a.SyncMapping, SCIM: a.scimSetting, DeclaredBy: a.DeclaredBy,
+		Sources: a.Sources, Describe: a.describe, Remap: a.Remap, SyncMapping: a.SyncMapping, SCIM: a.scimSetting, DeclaredBy: a.DeclaredBy,
 		Check: a.checkNamed, CheckAll: a.checkAll, Webhooks: api.Webhooks{Names: a.webhookNames, Find: a.FindWebhook, Test: a.TestWebhook},
 		Logger: a.Logger, Program: Program(),
 	}
@@ -120,4 +126,38 @@ func (a *App) checkAll(ctx context.Context) []api.Check {
 		items = append(items, api.Check(item))
 	}
 	return items
+}
+
+// describe returns what the configuration says of a connector, without secrets.
+func (a *App) describe(name string) *api.ConnectorConfig {
+	i := slices.IndexFunc(a.Config.Connectors, func(c configs.Connector) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	c := &a.Config.Connectors[i]
+	out := &api.ConnectorConfig{
+		Type: c.Type, Address: c.URL, Tenant: c.TenantID, Application: c.AppID + c.ServicePrincipalID, RequireGroup: c.RequiresGroup(),
+		Include: append([]string{}, c.Groups.Include...), Exclude: append([]string{}, c.Groups.Exclude...),
+		Schedule: c.Schedule, FullSchedule: c.FullSchedule, Local: []string{},
+	}
+	if c.Type == configs.TypeEntra {
+		out.Address = c.GraphURL
+	}
+	switch {
+	case c.PrivateKeyFile != "":
+		out.Credential = "private key of client " + c.ClientID
+	case c.CertificateFile != "":
+		out.Credential = "certificate of client " + c.ClientID
+	case c.Type == configs.TypeOkta:
+		out.Credential = "API token"
+	default:
+		out.Credential = "client secret of client " + c.ClientID
+	}
+	for path, authority := range c.Attributes {
+		if authority == configs.AuthorityLocal {
+			out.Local = append(out.Local, path)
+		}
+	}
+	slices.Sort(out.Local)
+	return out
 }
