@@ -113,6 +113,7 @@ func TestExample(t *testing.T) {
 		cmpopts.IgnoreFields(configs.SCIM{}, "Extensions"),
 		cmpopts.IgnoreFields(configs.SAML{}, "MetadataURL", "EntityID", "GivenName", "FamilyName", "DisplayName"),
 		cmpopts.IgnoreFields(configs.OIDC{}, "Issuer", "ClientID", "ClientSecret"),
+		cmpopts.IgnoreFields(configs.Traces{}, "Endpoint", "Headers"),
 	}
 	if diff := cmp.Diff(want, c, opts); diff != "" {
 		t.Errorf("the example differs from the defaults that it tells of (-want +got):\n%s", diff)

@@ -64,7 +64,7 @@ func (e *Engine) Approve(ctx context.Context, a Approval) (identity.Run, error) 
 	}
 	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
 	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
-	ctx, span := e.traceRun(e.runContext(ctx, run.ID), &run, "approve")
+	ctx, span := e.traceRun(store.WithOrigin(e.runContext(ctx, run.ID), "pull"), &run, "approve")
 	defer func() { endRun(span, &run, err) }()
 	w := newWork(e, Request{Source: a.Source, Trigger: run.Trigger, Progress: a.Progress}, &run, lease, store.ConnectorState{})
 	err = w.doHeld(ctx)

@@ -149,7 +149,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 		DryRun: req.DryRun || !req.Source.Enforce, Status: identity.RunRunning, Phase: "pull",
 		Counts: identity.Counts{Changes: map[string]int{}}, Started: e.now().UTC(),
 	}
-	parent, ctx := ctx, e.runContext(ctx, run.ID)
+	parent, ctx := ctx, store.WithOrigin(e.runContext(ctx, run.ID), "pull")
 	var lease store.Lease
 	if !run.DryRun {
 		if lease, err = e.store.AcquireLease(ctx, "connector/"+req.Source.Name, e.holder, e.leaseTTL); err != nil {

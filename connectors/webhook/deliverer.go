@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/idpsync/idpsync/store"
@@ -41,6 +43,7 @@ type Options struct {
 	Lease       time.Duration   // how long others wait for a process that died
 	Grace       time.Duration   // how long what is being sent may go on after the end
 	Delays      []time.Duration // pauses after attempts that failed; default as docs/webhooks.md tells
+	Tracer      trace.Tracer    // default: nothing is traced
 }
 
 // Deliverer delivers events. Each replica runs one; of these one is at work, and another takes over within Options.Lease
@@ -73,6 +76,9 @@ func New(o Options) (*Deliverer, error) {
 	}
 	if len(o.Delays) == 0 {
 		o.Delays = delays
+	}
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	d := &Deliverer{o: o, holder: uuid.NewString()}
 	for i, endpoint := range o.Endpoints {

@@ -6,6 +6,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -79,8 +83,23 @@ func (l *line) start(sending context.Context) {
 	l.queue = l.queue[1:]
 	l.busy[p.Seq] = true
 	go func() { // results has room for all; run waits for each
-		l.results <- attempt{parcel: p, response: l.sender.Send(sending, p.EventID, p.body)}
+		l.results <- attempt{parcel: p, response: l.send(sending, p)}
 	}()
+}
+
+// send sends a message in a trace of its own, that says which endpoint it went to and how it ended.
+func (l *line) send(ctx context.Context, p parcel) Response {
+	ctx, span := l.o.Tracer.Start(ctx, "webhook deliver", trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer))
+	defer span.End()
+	r := l.sender.Send(ctx, p.EventID, p.body)
+	if span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("idpsync.endpoint", l.sender.Name()), attribute.String("idpsync.event_id", p.EventID), attribute.Int("http.response.status_code", r.Status))
+		if r.Err != nil || r.Status >= 300 {
+			span.SetStatus(codes.Error, "")
+		}
+	}
+	return r
 }
 
 // fill reads what is due, with its bodies. What the audit log does not have is given up.

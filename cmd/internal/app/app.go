@@ -9,13 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
+	"github.com/idpsync/idpsync/cmd/internal/telemetry"
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/connectors/entra"
@@ -69,7 +68,8 @@ type App struct {
 	Mapping  *roles.Mapping
 	Applier  *lifecycle.Applier
 	Engine   *reconcile.Engine
-	Registry *prometheus.Registry
+	Registry *telemetry.Registry
+	Traces   *telemetry.Traces
 	sources  []reconcile.Source
 	signIns  *signin.Metrics
 	requests *api.Metrics
@@ -78,19 +78,21 @@ type App struct {
 
 // New builds the program: it opens the database, sets a fresh one up, and makes the connectors without calling them.
 func New(ctx context.Context, config *configs.Config, logger *slog.Logger) (*App, error) {
-	a := &App{Config: config, Logger: logger, Registry: prometheus.NewRegistry()}
+	a := &App{Config: config, Logger: logger, Registry: telemetry.NewRegistry()}
 	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.signIns, a.requests = signin.NewMetrics(a.Registry), api.NewMetrics(a.Registry)
 	var err error
 	if a.Mapping, err = mapping(config); err != nil {
 		return nil, err
 	}
+	if a.Traces, err = a.traces(); err != nil {
+		return nil, err
+	}
 	if a.Store, err = store.Open(ctx, config.Database.Reveal()); err != nil {
 		return nil, err
 	}
 	if err := a.build(ctx); err != nil {
-		_ = a.Store.Close()
-		return nil, err
+		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
 }
@@ -110,6 +112,7 @@ func (a *App) build(ctx context.Context) error {
 	}
 	a.Engine, err = reconcile.New(reconcile.Options{
 		Store: a.Store, Applier: a.Applier, Logger: a.Logger, Metrics: reconcile.NewMetrics(a.Registry), LeaseTTL: a.Config.RunLease,
+		Tracer: a.Traces.Tracer("reconcile"), Context: telemetry.WithRun,
 	})
 	if err != nil {
 		return err
@@ -127,11 +130,7 @@ func (a *App) build(ctx context.Context) error {
 		}
 		a.sources = append(a.sources, source)
 	}
-	names := make([]string, len(a.sources))
-	for i := range a.sources {
-		names[i] = a.sources[i].Name
-	}
-	a.Registry.MustRegister(reconcile.NewStanding(a.Store, names, time.Now, a.Logger))
+	a.measure()
 	return errors.Join(problems...)
 }
 
@@ -152,8 +151,13 @@ func prepare(ctx context.Context, s *store.Store, logger *slog.Logger) error {
 	return err
 }
 
-// Close closes the database.
-func (a *App) Close() error { return a.Store.Close() }
+// Close sends the traces that wait, and closes the database.
+func (a *App) Close() error {
+	if err := a.Traces.Close(); err != nil {
+		a.Logger.Warn("traces are lost", "error", err)
+	}
+	return a.Store.Close()
+}
 
 func mapping(config *configs.Config) (*roles.Mapping, error) {
 	options := roles.Options{DefaultRole: config.DefaultRole, Roles: config.Roles}

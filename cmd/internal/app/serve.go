@@ -28,7 +28,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 	var routes http.Handler
 	server, err := httpserver.New(httpserver.Options{
 		Listen: a.Config.Listen, CertFile: a.Config.TLS.CertFile, KeyFile: a.Config.TLS.KeyFile,
-		TrustProxy: a.Config.TrustProxy, Ready: a.Ready, Logger: a.Logger,
+		TrustProxy: a.Config.TrustProxy, Ready: a.Ready, Logger: a.Logger, Tracer: a.tracer("http"), RequestLevel: a.requestLevel(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { routes.ServeHTTP(w, r) }),
 	})
 	if err != nil {
@@ -59,6 +59,7 @@ func (a *App) Serve(ctx context.Context, listening func(url string)) error {
 		_ = server.Close()
 		return err
 	}
+	a.Registry.MustRegister(certificateExpiry(server))
 	follower.read(ctx)
 	if err := a.syncMapping(ctx); err != nil {
 		_ = server.Close()
@@ -95,6 +96,7 @@ func (a *App) routes(base string, follower *follower, people *signin.Service, ad
 		RequestsPerMinute: a.Config.SCIM.RequestsPerMinute, MaxResults: a.Config.SCIM.MaxResults,
 		UserNameIsEmail: a.Config.SCIM.UserNameIsEmail, UnknownRoles: a.Config.SCIM.UnknownRoles, Roles: a.Config.Roles,
 		StrictReadOnly: a.Config.SCIM.StrictReadOnly, Extensions: extensions(a.Config.SCIM.Extensions), Logger: a.Logger,
+		Metrics: scim.NewMetrics(a.Registry), RequestID: scimRequestID, Served: scimServed,
 	})
 	if err != nil {
 		return nil, err
@@ -106,7 +108,7 @@ func (a *App) routes(base string, follower *follower, people *signin.Service, ad
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	signIn, operate := people.Handler(), pages.Handler()
+	signIn, operate := told("sign_in", people.Handler()), told("console", pages.Handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if signin.Serves(r.URL.Path) {
 			signIn.ServeHTTP(w, r)
@@ -114,8 +116,8 @@ func (a *App) routes(base string, follower *follower, people *signin.Service, ad
 		}
 		operate.ServeHTTP(w, r)
 	})
-	mux.Handle(api.Prefix+"/", admin)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{}))
+	mux.Handle(api.Prefix+"/", told("api", admin))
+	mux.Handle("GET /metrics", told("", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{})))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux would redirect `//Users` and `/Users/`, which SCIM clients do not follow.
 		if scim.Serves(r.URL) {

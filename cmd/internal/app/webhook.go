@@ -32,7 +32,7 @@ func (a *App) webhooks() (*webhook.Deliverer, error) {
 	for i := range a.Config.Webhooks {
 		endpoints[i] = webhookEndpoint(&a.Config.Webhooks[i])
 	}
-	d, err := webhook.New(webhook.Options{Store: a.Store, Endpoints: endpoints, Logger: a.Logger, Metrics: webhook.NewMetrics(a.Registry)})
+	d, err := webhook.New(webhook.Options{Store: a.Store, Endpoints: endpoints, Logger: a.Logger, Metrics: webhook.NewMetrics(a.Registry), Tracer: a.Traces.Tracer("webhook")})
 	if err == nil {
 		err = a.Registry.Register(d.NewStanding())
 	}

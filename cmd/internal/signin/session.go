@@ -76,6 +76,7 @@ func (s *Service) Session(r *http.Request) (*Session, error) {
 			s.logger.WarnContext(r.Context(), "session use not noted", "session_id", held.ID, "error", err)
 		}
 	}
+	httpserver.SetCaller(r.Context(), "user", held.UserID)
 	return &Session{
 		ID: held.ID, UserID: held.UserID, UserName: held.UserName, DisplayName: held.DisplayName, Method: held.Method,
 		Created: held.Created, Expires: held.Expires, RootRoles: held.RootRoles,
