@@ -54,3 +54,18 @@ func (r reader) NestedIn(ctx context.Context, groupID string) ([]GroupRef, error
 	}
 	return groups, nil
 }
+
+// GroupsAround returns the groups that a group is in, in the order of their names; Indirect are those that it is in only
+// by others.
+func (r reader) GroupsAround(ctx context.Context, groupID string) ([]GroupRef, error) {
+	if !isID(groupID) {
+		return nil, nil
+	}
+	var groups []GroupRef
+	err := r.raw(ctx, "SELECT g.id, g.display_name, NOT EXISTS (SELECT 1 FROM group_nested n WHERE n.group_id = g.id AND n.member_id = c.member_id) AS indirect "+
+		"FROM group_closure c JOIN groups g ON g.id = c.ancestor_id WHERE c.member_id = ? ORDER BY g.display_name_key", groupID).Scan(&groups).Error
+	if err != nil {
+		return nil, fmt.Errorf("read the groups around a group: %w", err)
+	}
+	return groups, nil
+}

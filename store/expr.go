@@ -84,6 +84,7 @@ const (
 	FieldLastModified Field = "lastModified"
 	FieldVersion      Field = "version"
 	FieldSource       Field = "source" // the owning connector or key
+	FieldOrigin       Field = "origin" // users: local or sso
 	FieldEmails       Field = "emails" // users: any of the e-mail addresses, without the space around it; OpEq only
 	FieldMember       Field = "member" // groups: id of a member; users: id of a group; OpEq only, or of Some
 	FieldNested       Field = "nested" // inside Some of FieldMember: the member is a group; the user is in it only by another

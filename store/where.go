@@ -37,6 +37,7 @@ var userScope = scope{
 		FieldLastModified: {sql: "users.updated_at", kind: timeKind},
 		FieldVersion:      {sql: "users.version", kind: intKind},
 		FieldSource:       {sql: "users.source", kind: exact},
+		FieldOrigin:       {sql: "users.origin", kind: exact},
 	},
 	id: "users.id",
 	members: []relation{

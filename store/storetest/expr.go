@@ -157,6 +157,7 @@ func userExprs(f *fixture) {
 		{store.FieldDisplayName, func(u *identity.User) string { return u.DisplayName() }, true, compareText},
 		{store.FieldEmail, func(u *identity.User) string { return u.Email() }, true, compareOptional},
 		{store.FieldSource, func(u *identity.User) string { return u.Source }, false, compareText},
+		{store.FieldOrigin, func(u *identity.User) string { return string(u.Origin) }, false, compareText},
 	} {
 		for _, op := range allOps {
 			for _, value := range exprValues() {

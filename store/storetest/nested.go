@@ -154,6 +154,15 @@ func nestedReads(f *fixture) {
 		inner.ID: {user(ben), group(deep)},
 	})
 
+	around, err := f.s.GroupsAround(f.ctx, deep.ID)
+	f.check(err)
+	f.equal("GroupsAround", around, []store.GroupRef{direct(inner), indirect(outer)})
+	for _, id := range []string{outer.ID, "not-an-id"} {
+		around, err := f.s.GroupsAround(f.ctx, id)
+		f.check(err)
+		f.equal("GroupsAround of what is in none", len(around), 0)
+	}
+
 	team := f.team("Team")
 	f.groupGrant(outer.ID, team.ID, "viewer")
 	grant := identity.Grant{
