@@ -23,13 +23,15 @@ type Group struct {
 	Version      int64     `json:"version"`
 	Created      time.Time `json:"created"`
 	LastModified time.Time `json:"last_modified"`
+
+	Grants []TeamRole `json:"grants" nullable:"false" doc:"What it gives its members."`
 }
 
-// GroupDetail is a group with what it gives its members.
+// GroupDetail is a group with the groups in it and around it.
 type GroupDetail struct {
 	Group
-	Grants []TeamRole `json:"grants" nullable:"false" doc:"What it gives its members."`
 	Nested []GroupRef `json:"nested" nullable:"false" doc:"Groups that are members of it."`
+	Around []GroupRef `json:"around" nullable:"false" doc:"Groups that it is in; indirect are those that it is in only by others."`
 }
 
 // Member is a person who is a member of a group.
@@ -43,8 +45,27 @@ type Member struct {
 func groupOf(g *identity.Group) Group {
 	return Group{
 		ID: g.ID, DisplayName: g.DisplayName, ExternalID: g.ExternalID, Source: g.Source, SourceID: g.SourceID, TeamID: g.TeamID,
-		Members: g.MemberCount, Version: g.Version, Created: g.Created, LastModified: g.LastModified,
+		Members: g.MemberCount, Version: g.Version, Created: g.Created, LastModified: g.LastModified, Grants: []TeamRole{},
 	}
+}
+
+func groupRefs(groups []store.GroupRef) []GroupRef {
+	return each(groups, func(g *store.GroupRef) GroupRef { return GroupRef{g.ID, g.DisplayName, g.Indirect} })
+}
+
+// told returns groups as the API tells them, with what they give.
+func (a *API) told(ctx context.Context, groups []identity.Group) ([]Group, error) {
+	grants, err := a.o.Store.GroupGrants(ctx, each(groups, func(g *identity.Group) string { return g.ID }))
+	if err != nil {
+		return nil, err
+	}
+	return each(groups, func(g *identity.Group) Group {
+		out := groupOf(g)
+		for _, grant := range grants[g.ID] {
+			out.Grants = append(out.Grants, TeamRole{grant.TeamName, grant.Role})
+		}
+		return out
+	}), nil
 }
 
 const tagGroups = "groups"
@@ -60,7 +81,7 @@ func (a *API) registerGroups() {
 		if err != nil {
 			return nil, noGroup(err)
 		}
-		grants, err := a.o.Store.GroupGrants(ctx, []string{g.ID})
+		out, err := a.told(ctx, []identity.Group{g})
 		if err != nil {
 			return nil, err
 		}
@@ -68,11 +89,11 @@ func (a *API) registerGroups() {
 		if err != nil {
 			return nil, err
 		}
-		out := GroupDetail{Group: groupOf(&g), Grants: []TeamRole{}, Nested: each(nested, func(n *store.GroupRef) GroupRef { return GroupRef{ID: n.ID, DisplayName: n.DisplayName} })}
-		for _, grant := range grants[g.ID] {
-			out.Grants = append(out.Grants, TeamRole{grant.TeamName, grant.Role})
+		around, err := a.o.Store.GroupsAround(ctx, g.ID)
+		if err != nil {
+			return nil, err
 		}
-		return &bodyOf[GroupDetail]{out}, nil
+		return &bodyOf[GroupDetail]{GroupDetail{Group: out[0], Nested: groupRefs(nested), Around: groupRefs(around)}}, nil
 	})
 	add(a, operation{
 		id: "list-group-members", method: http.MethodGet, path: "/groups/{id}/members", tag: tagGroups, need: needViewer,
@@ -96,8 +117,12 @@ func (a *API) listGroups(ctx context.Context, in *struct {
 ) (*bodyOf[Page[Group]], error) {
 	if in.Group != "" {
 		groups, err := a.groupsNamed(ctx, in.Group)
+		if err != nil {
+			return nil, err
+		}
 		n := len(groups)
-		return &bodyOf[Page[Group]]{Page[Group]{Items: each(groups, groupOf), Total: &n}}, err
+		items, err := a.told(ctx, groups)
+		return &bodyOf[Page[Group]]{Page[Group]{Items: items, Total: &n}}, err
 	}
 	var where store.And
 	if in.Search != "" {
@@ -118,7 +143,11 @@ func (a *API) listGroups(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	page := pageOf(each(found.Groups, groupOf), in.Limit, "group", func(*Group) string {
+	items, err := a.told(ctx, found.Groups)
+	if err != nil {
+		return nil, err
+	}
+	page := pageOf(items, in.Limit, "group", func(*Group) string {
 		return strconv.FormatInt(found.Groups[in.Limit-1].Seq, 10)
 	})
 	if after == 0 {

@@ -65,7 +65,8 @@ func (a *API) registerUsers() {
 	}, a.showUser)
 	add(a, operation{
 		id: "user-history", method: http.MethodGet, path: "/users/{id}/history", tag: tagUsers, need: needViewer,
-		summary: "List what happened to a person, the newest first", description: "Events of the account, and those by which it came into groups and left them.",
+		summary:     "List what happened to a person, the newest first",
+		description: "Events of the account, and those by which it came into groups and left them; of who came and left with the person, nobody is named.",
 	}, func(ctx context.Context, in *struct {
 		ByID
 		Paging
@@ -74,7 +75,16 @@ func (a *API) registerUsers() {
 		if _, err := a.o.Store.User(ctx, in.ID); err != nil {
 			return nil, nobody(err)
 		}
-		return a.events(ctx, store.AuditQuery{UserID: in.ID}, in.Paging)
+		page, err := a.events(ctx, store.AuditQuery{UserID: in.ID}, in.Paging)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Body.Items {
+			if e := &page.Body.Items[i]; e.ObjectID != in.ID {
+				e.Members = []string{in.ID}
+			}
+		}
+		return page, nil
 	})
 	for _, way := range []struct {
 		active           bool
@@ -101,6 +111,7 @@ func (a *API) listUsers(ctx context.Context, in *struct {
 	Search string `query:"search" maxLength:"200" doc:"userName, name or e-mail address contains this."`
 	Source string `query:"source" maxLength:"200" doc:"Owned by this connector or SCIM key."`
 	Active string `query:"active" enum:"true,false" doc:"Only active, or only inactive people."`
+	Origin string `query:"origin" enum:"local,sso" doc:"Only accounts made here, or only those of an identity provider."`
 	Paging
 },
 ) (*bodyOf[Page[User]], error) {
@@ -122,6 +133,9 @@ func (a *API) listUsers(ctx context.Context, in *struct {
 	}
 	if in.Active != "" {
 		where = append(where, store.Compare{Field: store.FieldActive, Op: store.OpEq, Value: in.Active == "true"})
+	}
+	if in.Origin != "" {
+		where = append(where, store.Compare{Field: store.FieldOrigin, Op: store.OpEq, Value: in.Origin})
 	}
 	after, err := in.number("user")
 	if err != nil {
