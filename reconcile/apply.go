@@ -272,7 +272,7 @@ func (w *work) applyAll(ctx context.Context, query store.ChangeQuery, total int)
 			return err
 		}
 		again = append(again, failed[:min(len(failed), retryMost-len(again))]...)
-		w.progress(w.run.Counts.Applied, total)
+		w.progress(ctx, w.run.Counts.Applied, total)
 		query.After = page[len(page)-1].Ord
 		if len(page) < query.Limit {
 			break

@@ -69,7 +69,7 @@ func (w *work) pullChanges(ctx context.Context) error {
 		w.incomplete(fmt.Sprintf("%d people or groups could not be read by id and were left as they are", n))
 	}
 	w.tally.Users.Stated, w.tally.Groups.Stated = w.tally.Users.Held, w.tally.Groups.Held
-	w.progress(0, 0)
+	w.progress(ctx, 0, 0)
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (w *work) readChanges(ctx context.Context) error {
 			return err
 		}
 		w.checkpoint = page.Checkpoint
-		w.progress(0, 0)
+		w.progress(ctx, 0, 0)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

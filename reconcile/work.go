@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/reconcile/plan"
@@ -34,6 +35,7 @@ type work struct {
 	settled    []store.SettledGroup // groups whose members agree
 	heldBefore bool                 // what is held, the run before held too
 	moved      map[string]bool      // groups whose members were changed, by immutable id: whether any change is left
+	shownAt    time.Time            // when it was last written down how far the run has come
 
 	conflicts   bool              // the connector has open conflicts
 	ignoring    bool              // and records that are to be left alone
@@ -146,11 +148,26 @@ func (w *work) enter(ctx context.Context, phase string) error {
 			return err
 		}
 	}
-	w.progress(0, 0)
+	w.shownAt = w.now()
+	w.progress(ctx, 0, 0)
 	return nil
 }
 
-func (w *work) progress(done, total int) {
+// showEvery is how often it is written down at most how far a run has come.
+const showEvery = time.Second
+
+// progress tells how far the run has come: whoever waits for it at once, and now and then those who look at it from
+// elsewhere.
+func (w *work) progress(ctx context.Context, done, total int) {
+	if now := w.now(); now.Sub(w.shownAt) >= showEvery {
+		w.shownAt = now
+		shown := *w.run
+		shown.Requests += w.req.Source.Connector.Requests() - w.requestsBefore
+		if err := w.store.ShowProgress(ctx, &shown); err != nil && ctx.Err() == nil {
+			// The run itself does not need it; what the run does need tells of a database that is gone.
+			w.logger.WarnContext(ctx, "show the progress of a run", "connector", w.run.Connector, "run_id", w.run.ID, "error", err)
+		}
+	}
 	if w.req.Progress == nil {
 		return
 	}
@@ -267,7 +284,7 @@ func (w *work) pullAll(ctx context.Context) error {
 			w.complete[page.Phase] = true
 		}
 		w.checkpoint = page.Checkpoint
-		w.progress(0, 0)
+		w.progress(ctx, 0, 0)
 	}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)

@@ -63,6 +63,18 @@ func (r reader) PutRun(ctx context.Context, run *identity.Run) error {
 	return nil
 }
 
+// ShowProgress writes how far a run has come, for those who look at it. A run that ended meanwhile stays as it is.
+func (r reader) ShowProgress(ctx context.Context, run *identity.Run) error {
+	counts, err := json.Marshal(run.Counts)
+	if err == nil {
+		_, err = r.exec(ctx, "UPDATE runs SET counts = ?, requests = ? WHERE id = ? AND status = ?", string(counts), run.Requests, run.ID, string(identity.RunRunning))
+	}
+	if err != nil {
+		return fmt.Errorf("show the progress of run %s: %w", run.ID, err)
+	}
+	return nil
+}
+
 // Run returns the run with an id, or the only one whose id begins with it; ErrNotFound.
 func (r reader) Run(ctx context.Context, id string) (identity.Run, error) {
 	if !holdable(id) {
@@ -282,6 +294,24 @@ func (r reader) UnstageChanges(ctx context.Context, runID string) (int, error) {
 	n, err := r.exec(ctx, "UPDATE run_changes SET state = ? WHERE run_id = ? AND state = ?",
 		string(identity.StatePlanned), runID, string(identity.StateStaged))
 	return int(n), err
+}
+
+// HeldChanges returns how many removals the guard holds in a run, by "<object>.<op>".
+func (r reader) HeldChanges(ctx context.Context, runID string) (map[string]int, error) {
+	var rows []struct {
+		Object, Op string
+		N          int
+	}
+	err := r.raw(ctx, "SELECT object, op, count(*) AS n FROM run_changes WHERE run_id = ? AND op IN ('deactivate', 'delete', 'remove') AND state = ? GROUP BY object, op",
+		runID, string(identity.StateStaged)).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("count what is held: %w", err)
+	}
+	held := make(map[string]int, len(rows))
+	for _, row := range rows {
+		held[row.Object+"."+row.Op] = row.N
+	}
+	return held, nil
 }
 
 // DismissStaged marks the removals that the guard held as skipped, with a reason, and returns how many they are.

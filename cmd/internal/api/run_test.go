@@ -52,6 +52,9 @@ func TestRuns(t *testing.T) {
 			fresh["next_slot"] != time.Date(time.Now().UTC().Year()+1, 1, 1, 0, 0, 0, 0, time.UTC).Format(time.RFC3339) {
 			t.Errorf("a connector that never ran = %v", fresh)
 		}
+		if is := items(w.want(http.StatusOK, "viewer", "GET", "/connectors", nil))[0]["configured"].(object); is["type"] != "okta" || is["credential"] != "API token" || !strings.HasPrefix(is["address"].(string), "https://") || is["require_group"] != false {
+			t.Errorf("what is configured = %v", is)
+		}
 		if run := w.start(object{"dry_run": true}); run["status"] != "planned" || run["trigger"] != "api" {
 			t.Errorf("a dry run = %v", run)
 		}
@@ -84,7 +87,7 @@ func TestRuns(t *testing.T) {
 		}
 		held := w.start(object{"full": true})
 		heldID, hash := held["run_id"].(string), held["plan_hash"].(string)
-		if held["status"] != "held" || held["guard"] == nil {
+		if held["status"] != "held" || held["guard"] == nil || fmt.Sprint(held["held"]) != "map[user.deactivate:3]" {
 			t.Fatalf("a run with three removals = %v, want it held", held)
 		}
 		standing := items(w.want(http.StatusOK, "viewer", "GET", "/connectors", nil))[0]
@@ -98,7 +101,7 @@ func TestRuns(t *testing.T) {
 		if decision := approved.body["decision"].(object); decision["kind"] != "approved" || approved.header.Get("Location") == "" {
 			t.Errorf("approve = %s", approved.text)
 		}
-		if run := w.settled(heldID); run["status"] != "done" {
+		if run := w.settled(heldID); run["status"] != "done" || run["held"] != nil {
 			t.Errorf("after the approval = %v", run)
 		}
 		w.want(http.StatusConflict, "operator", "POST", "/runs/"+heldID+"/approve", object{"plan_hash": hash})

@@ -24,6 +24,7 @@ type Run struct {
 	PlanHash   string          `json:"plan_hash" doc:"Over the planned changes; what an approval names."`
 	Counts     identity.Counts `json:"counts"`
 	Guard      string          `json:"guard,omitempty" doc:"What the guard held, and why."`
+	Held       map[string]int  `json:"held,omitempty" doc:"What waits for a decision, by object and op, for example user.deactivate. In the answer for one run alone."`
 	Decision   *Decision       `json:"decision,omitempty"`
 	Incomplete string          `json:"incomplete,omitempty" doc:"Why the pull was not proven complete."`
 	Error      string          `json:"error,omitempty"`
@@ -128,10 +129,7 @@ func (a *API) registerRuns() {
 	}, a.listRuns)
 	add(a, operation{
 		id: "show-run", method: http.MethodGet, path: "/runs/{id}", tag: tagRuns, need: needViewer, summary: "Show a run (the beginning of the id is enough)",
-	}, func(ctx context.Context, in *ByID) (*bodyOf[Run], error) {
-		run, err := a.findRun(ctx, in.ID)
-		return &bodyOf[Run]{runOf(&run)}, err
-	})
+	}, a.showRun)
 	add(a, operation{
 		id: "list-changes", method: http.MethodGet, path: "/runs/{id}/changes", tag: tagRuns, need: needViewer, summary: "List what a run found and did, in its order",
 		description: "Kept for 30 days.",
@@ -158,6 +156,18 @@ func (a *API) findRun(ctx context.Context, id string) (identity.Run, error) {
 		err = notFound("there is no such run, or several begin so")
 	}
 	return run, err
+}
+
+func (a *API) showRun(ctx context.Context, in *ByID) (*bodyOf[Run], error) {
+	run, err := a.findRun(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := runOf(&run)
+	if run.Status == identity.RunHeld {
+		out.Held, err = a.o.Store.HeldChanges(ctx, run.ID)
+	}
+	return &bodyOf[Run]{out}, err
 }
 
 func (a *API) startRuns(ctx context.Context, in *struct {
