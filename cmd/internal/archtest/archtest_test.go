@@ -55,12 +55,13 @@ cmd/idpsync                       : cmd/internal/cli
 cmd/fakeidp                       : connectors/okta/oktatest connectors/entra/entratest cmd/internal/signin/idptest
 cmd/internal/cli                  : *
 cmd/internal/app                  : *
+cmd/internal/app/apptest          : *
 cmd/internal/httpserver           : cmd/internal/telemetry
 cmd/internal/apikey               : scim store store/identity
-cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver cmd/internal/signin connectors/webhook reconcile reconcile/lifecycle reconcile/roles scim/limit store store/identity
+cmd/internal/api                  : cmd/internal/apikey cmd/internal/httpserver cmd/internal/signin connectors/webhook reconcile reconcile/lifecycle reconcile/roles scim/limit store store/chain store/identity
 cmd/internal/api/client           : cmd/internal/api
 cmd/internal/api/apitest          : cmd/internal/api cmd/internal/apikey reconcile reconcile/lifecycle reconcile/roles scim store store/identity
-cmd/internal/console              : cmd/internal/api cmd/internal/api/client cmd/internal/console/chart cmd/internal/httpserver cmd/internal/signin store/identity
+cmd/internal/console              : cmd/internal/api cmd/internal/api/client cmd/internal/console/chart cmd/internal/httpserver cmd/internal/signin configs store/identity
 cmd/internal/console/chart        :
 cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :

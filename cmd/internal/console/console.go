@@ -65,6 +65,11 @@ func (c *Console) Handler() http.Handler {
 	mux.Handle("GET "+assetPath, c.assets)
 	c.get(mux, "/{$}", c.overview)
 	c.get(mux, "/", c.nothing)
+	c.registerRuns(mux)
+	c.registerMapping(mux)
+	c.registerConflicts(mux)
+	c.registerAudit(mux)
+	c.registerSettings(mux)
 	c.post(mux, "/theme", levelNone, c.setTheme)
 	return secured(c.o.People.Protect(mux))
 }
@@ -78,12 +83,17 @@ type (
 
 // get registers a page. It takes the role viewer on the root team: whoever has none is sent to their own account.
 func (c *Console) get(mux *http.ServeMux, path string, page viewer) {
+	c.getAt(mux, path, levelViewer, page)
+}
+
+// getAt registers a page that takes another role, or none.
+func (c *Console) getAt(mux *http.ServeMux, path string, needed level, page viewer) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		q := c.begin(w, r)
 		if q == nil {
 			return
 		}
-		if q.Level < levelViewer {
+		if q.Level < needed {
 			http.Redirect(w, r, "/account", http.StatusSeeOther)
 			return
 		}
@@ -103,8 +113,8 @@ func (c *Console) post(mux *http.ServeMux, path string, needed level, do doer) {
 		if q == nil {
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
+		q.Body = http.MaxBytesReader(w, q.Body, maxForm)
+		if err := q.ParseForm(); err != nil {
 			c.fail(q, &api.Problem{Status: http.StatusBadRequest, Title: "The form could not be read", Detail: "It is too long or broken: go back and try again."})
 			return
 		}
