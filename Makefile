@@ -27,7 +27,7 @@ demo: build ## the same, and end
 	bin/idpsync demo --once
 
 .PHONY: test
-test: postgres pgbouncer ## run all tests, on SQLite and on a real PostgreSQL
+test: postgres pgbouncer promtool ## run all tests, on SQLite and on a real PostgreSQL
 	$(WITH_POSTGRES) -- go test -timeout 25m $(PKGS)
 
 # The models of Microsoft's SDK take minutes and gigabytes to compile with the race detector, SQLite's own code and password
@@ -94,6 +94,10 @@ protections: postgres ## take each protection away, and see that a test notices
 clean: ## remove what the other targets made
 	rm -rf bin coverage* *.db *.db-*
 	find . -name '*.test' -type f -delete
+
+.PHONY: promtool
+promtool:
+	@.ci/promtool || echo "the alert rules are not tested"
 
 .PHONY: pgbouncer
 pgbouncer:

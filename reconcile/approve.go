@@ -62,8 +62,7 @@ func (e *Engine) Approve(ctx context.Context, a Approval) (identity.Run, error) 
 	if a.Begun != nil {
 		a.Begun(run)
 	}
-	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
-	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
+	defer e.metrics.begun(run.Connector)()
 	ctx, span := e.traceRun(store.WithOrigin(e.runContext(ctx, run.ID), "pull"), &run, "approve")
 	defer func() { endRun(span, &run, err) }()
 	w := newWork(e, Request{Source: a.Source, Trigger: run.Trigger, Progress: a.Progress}, &run, lease, store.ConnectorState{})

@@ -179,8 +179,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	if req.Begun != nil {
 		req.Begun(run)
 	}
-	e.metrics.inProgress.WithLabelValues(run.Connector).Inc()
-	defer e.metrics.inProgress.WithLabelValues(run.Connector).Dec()
+	defer e.metrics.begun(run.Connector)()
 
 	ctx, span := e.traceRun(ctx, &run, "run")
 	defer func() { endRun(span, &run, err) }()

@@ -45,6 +45,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
+// begun counts a run that begins; what it returns counts its end.
+func (m *Metrics) begun(connector string) (ended func()) {
+	m.lost.WithLabelValues(connector) // so that the first shows as an increase
+	m.inProgress.WithLabelValues(connector).Inc()
+	return func() { m.inProgress.WithLabelValues(connector).Dec() }
+}
+
 func (m *Metrics) observe(run *identity.Run) {
 	m.runs.WithLabelValues(run.Connector, run.Kind, string(run.Status)).Inc()
 	m.duration.WithLabelValues(run.Connector, run.Kind).Observe(run.Finished.Sub(run.Started).Seconds())

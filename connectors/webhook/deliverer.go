@@ -90,6 +90,7 @@ func New(o Options) (*Deliverer, error) {
 			return nil, fmt.Errorf("webhooks[%d]: another endpoint is called %s too; give one a name", i, sender.Name())
 		}
 		d.senders = append(d.senders, sender)
+		o.Metrics.expect(sender.Name())
 	}
 	return d, nil
 }

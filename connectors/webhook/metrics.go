@@ -40,6 +40,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
+// expect has the counters of an endpoint there before anything was sent, so that the first failure shows as an increase.
+func (m *Metrics) expect(endpoint string) {
+	for _, outcome := range []string{OutcomeDelivered, OutcomeRetried, OutcomeGivenUp} {
+		m.attempts.WithLabelValues(endpoint, outcome)
+	}
+}
+
 func (m *Metrics) observe(endpoint, outcome string, took time.Duration) {
 	m.attempts.WithLabelValues(endpoint, outcome).Inc()
 	m.duration.WithLabelValues(endpoint).Observe(took.Seconds())

@@ -13,6 +13,7 @@ import (
 	"github.com/idpsync/idpsync/connectors"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/identity"
 )
 
 // measure registers what is told of the store, of the connectors and of the program itself.
@@ -30,8 +31,16 @@ func (a *App) measure() {
 		Name: "idpsync_build_info", Help: "1; the labels say which program this is.",
 		ConstLabels: prometheus.Labels{"version": p.Version, "revision": p.Revision, "goversion": runtime.Version()},
 	}, func() float64 { return 1 })
+	enforce := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "idpsync_connector_enforce", Help: "1 where drift is repaired, 0 where it is reported only.",
+	}, []string{"connector"})
+	for i := range a.sources {
+		if gauge := enforce.WithLabelValues(names[i]); a.sources[i].Enforce {
+			gauge.Set(1)
+		}
+	}
 	a.Registry.MustRegister(
-		build, reconcile.NewStanding(a.Store, names, time.Now, a.Logger), connectors.NewMeter(metered), newHoldings(a.Store, a.Logger),
+		build, enforce, reconcile.NewStanding(a.Store, names, time.Now, a.Logger), connectors.NewMeter(metered), newHoldings(a.Store, a.Logger),
 	)
 }
 
@@ -89,13 +98,7 @@ func (h *holdings) Describe(out chan<- *prometheus.Desc) {
 
 // Collect reads the store, which counts now and then only.
 func (h *holdings) Collect(out chan<- prometheus.Metric) {
-	for event, n := range h.store.Recorded() {
-		origin := event.Origin
-		if origin == "" {
-			origin = "system"
-		}
-		out <- prometheus.MustNewConstMetric(h.changes, prometheus.CounterValue, float64(n), string(event.Type), origin)
-	}
+	h.collectChanges(out)
 	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
@@ -126,6 +129,24 @@ func (h *holdings) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(h.memberships, float64(held.Memberships))
 	gauge(h.teams, float64(held.Teams))
+}
+
+// collectChanges tells what this process recorded. Refusals are there before there is one, so that the first shows as an
+// increase.
+func (h *holdings) collectChanges(out chan<- prometheus.Metric) {
+	all := map[store.Recorded]int64{}
+	for _, origin := range []string{"push", "pull", "api", "console", "sign_in", "system"} {
+		all[store.Recorded{Type: identity.EventRefused, Origin: origin}] = 0
+	}
+	for event, n := range h.store.Recorded() {
+		if event.Origin == "" {
+			event.Origin = "system"
+		}
+		all[event] += n
+	}
+	for event, n := range all {
+		out <- prometheus.MustNewConstMetric(h.changes, prometheus.CounterValue, float64(n), string(event.Type), event.Origin)
+	}
 }
 
 // count returns what is held, as it was counted a moment ago or is counted now.

@@ -38,9 +38,10 @@ func endTrace(span trace.Span, r *http.Request, status int) {
 		return
 	}
 	of := telemetry.RequestOf(r.Context())
-	span.SetAttributes(
-		attribute.String("http.request.method", spanMethod(r)), attribute.Int("http.response.status_code", status),
-		attribute.String("idpsync.request_id", of.ID()))
+	span.SetAttributes(attribute.String("http.request.method", spanMethod(r)), attribute.Int("http.response.status_code", status))
+	if id := of.OwnID(); id != "" {
+		span.SetAttributes(attribute.String("idpsync.request_id", id))
+	}
 	if route := of.Route(); route != "" {
 		span.SetName(spanMethod(r) + " " + route)
 		span.SetAttributes(attribute.String("http.route", route))

@@ -13,6 +13,7 @@ import (
 type Request struct {
 	mu                sync.Mutex
 	id, route, caller string
+	chosen            bool // the id is the client's
 }
 
 type requestKey struct{}
@@ -33,7 +34,17 @@ func RequestOf(ctx context.Context) *Request {
 func (r *Request) ID() string { return r.get(func() string { return r.id }) }
 
 // SetID gives the request another id: one that the client chose.
-func (r *Request) SetID(id string) { r.set(func() { r.id = id }) }
+func (r *Request) SetID(id string) { r.set(func() { r.id, r.chosen = id, true }) }
+
+// OwnID returns the request's id unless the client chose it, who may have put anything into it.
+func (r *Request) OwnID() string {
+	return r.get(func() string {
+		if r.chosen {
+			return ""
+		}
+		return r.id
+	})
+}
 
 // Route returns the pattern of the path that is served, without the method, or "".
 func (r *Request) Route() string { return r.get(func() string { return r.route }) }
