@@ -7,6 +7,9 @@ FUZZTIME ?= 5s
 # Packages to test, to lint and to measure, for example: make test PKGS=./scim/...
 PKGS ?= ./...
 
+# Where the walk through the console puts its pictures.
+SCREENSHOTS ?= $(CURDIR)/screenshots
+
 # Runs a command with one throwaway PostgreSQL shared by all test binaries, or with the one in IDPSYNC_TEST_POSTGRES.
 WITH_POSTGRES := go run ./store/storetest/pgtest/run
 
@@ -92,7 +95,7 @@ protections: postgres ## take each protection away, and see that a test notices
 
 .PHONY: clean
 clean: ## remove what the other targets made
-	rm -rf bin coverage* *.db *.db-*
+	rm -rf bin coverage* screenshots *.db *.db-*
 	find . -name '*.test' -type f -delete
 
 .PHONY: promtool
@@ -102,6 +105,10 @@ promtool:
 .PHONY: pgbouncer
 pgbouncer:
 	@$(WITH_POSTGRES) -check-pooler 2>/dev/null || .ci/install pgbouncer || echo "tests behind a pooler are skipped"
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || .ci/install chromium fonts-dejavu-core
 
 # Sees that there is a PostgreSQL to test with, and installs one where there is none.
 .PHONY: postgres
