@@ -227,21 +227,23 @@ const UnsealedAtMost = 100_000
 
 // AuditStanding tells how far the audit log is sealed, without reading it.
 func (r reader) AuditStanding(ctx context.Context) (AuditStanding, error) {
-	var rows []headRow
-	if err := r.raw(ctx, "SELECT count, hash, sealed_at FROM audit_head").Scan(&rows).Error; err != nil {
+	var rows []struct {
+		HeadRow  headRow `gorm:"embedded"`
+		Unsealed int
+	}
+	// In one statement: between two, the last ones may be sealed.
+	err := r.raw(ctx, "SELECT count, hash, sealed_at, (SELECT count(*) FROM (SELECT 1 FROM audit_unsealed LIMIT ?) u) AS unsealed FROM audit_head", UnsealedAtMost).Scan(&rows).Error
+	if err != nil {
 		return AuditStanding{}, fmt.Errorf("read the audit log's head: %w", err)
 	}
 	if len(rows) == 0 {
 		return AuditStanding{}, &chain.BrokenError{Problem: "the head is gone"}
 	}
-	head, err := rows[0].head()
+	head, err := rows[0].HeadRow.head()
 	if err != nil {
 		return AuditStanding{}, err
 	}
-	standing := AuditStanding{Head: head, SealedAt: timeOf(rows[0].SealedAt)}
-	if err := r.raw(ctx, "SELECT count(*) FROM (SELECT 1 FROM audit_unsealed LIMIT ?) u", UnsealedAtMost).Scan(&standing.Unsealed).Error; err != nil {
-		return AuditStanding{}, fmt.Errorf("read what waits to be sealed: %w", err)
-	}
+	standing := AuditStanding{Head: head, SealedAt: timeOf(rows[0].HeadRow.SealedAt), Unsealed: rows[0].Unsealed}
 	if standing.Unsealed == 0 {
 		return standing, nil
 	}

@@ -73,6 +73,7 @@ var calls = []call{
 	{"list-connectors", "GET", "/connectors", nil, "viewer", ""},
 	{"check-connector", "POST", "/connectors/unknown/check", nil, "operator", ""},
 	{"list-audit", "GET", "/audit", nil, "viewer", ""},
+	{"audit-head", "GET", "/audit/head", nil, "viewer", ""},
 	{"list-sessions", "GET", "/sessions", nil, "none", ""},
 	{"end-session", "DELETE", "/sessions/" + nothing, nil, "admin", "none"},
 	{"end-sessions", "DELETE", "/sessions?user=" + nothing, nil, "admin", ""},
