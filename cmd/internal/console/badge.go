@@ -34,6 +34,7 @@ var badges = map[string]badge{
 	"active":   {"Active", "good", "check"},
 	"inactive": {"Deactivated", "quiet", "pause"},
 	"deleted":  {"Deleted", "quiet", "cross"},
+	"live":     {"Live", "good", "check"},
 	"enabled":  {"On", "good", "check"},
 	"disabled": {"Off", "quiet", "pause"},
 	"revoked":  {"Revoked", "bad", "cross"},
@@ -42,6 +43,13 @@ var badges = map[string]badge{
 	"linked":   {"Linked", "good", "check"},
 	"ignored":  {"Ignored", "quiet", "dot"},
 	"resolved": {"Resolved", "good", "check"},
+
+	// Settings.
+	"works":     {"Works", "good", "check"},
+	"starting":  {"Starts", "quiet", "clock"},
+	"never ran": {"No server ran with it", "quiet", "dot"},
+	"waiting":   {"Waiting", "quiet", "clock"},
+	"delivered": {"Delivered", "good", "check"},
 }
 
 // badgeOf returns the badge of a state; what is not known is shown as it is called.

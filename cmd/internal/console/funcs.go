@@ -1,9 +1,11 @@
 package console
 
 import (
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,12 +31,18 @@ func (c *Console) funcs() template.FuncMap {
 		"path":       url.PathEscape,
 		"join":       strings.Join,
 		"dict":       dict,
-		"wrongField": wrongField,
 		"list":       func(items ...any) []any { return items },
 		"found":      found,
 		"left":       func(run api.Run) int { return leftOf(&run) },
 		"runKind":    runKind,
+		"wrongField": wrongField,
 		"runRef":     runRef,
+		"stateOf":    func(u api.User) string { return stateOf(&u) },
+		"has":        slices.Contains[[]string],
+		"told":       func(v any) bool { return v != nil },
+		"tell":       tell,
+		"overlaps":   func() []option { return overlaps },
+		"standing":   standing,
 		"hasValue":   func(v any) bool { return v != nil && v != "" },
 	}
 }
@@ -127,6 +135,27 @@ func plural(n int, one string, many ...string) string {
 func short(id string) string {
 	id = strings.TrimPrefix(id, "sha256:")
 	return id[:min(len(id), 8)]
+}
+
+// mostTold bounds how much of a value is shown, in bytes: profiles hold photos.
+const mostTold = 2000
+
+// tell writes a value of an event or a change: texts as they are, everything else as JSON.
+func tell(v any) string {
+	text, ok := v.(string)
+	if !ok {
+		written, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Sprint(v)
+		}
+		text = string(written)
+	} else if text == "" {
+		return `""`
+	}
+	if len(text) > mostTold {
+		return strings.ToValidUTF8(text[:mostTold], "") + "... (" + plural(len(text), "byte") + ")"
+	}
+	return text
 }
 
 // dict returns a map for a template that is given more than one thing.

@@ -108,8 +108,14 @@ func (c *Console) show(q *request, status int, v *view) {
 		Sections: sections, StyleURL: c.assets.url("style.css"), ScriptURL: c.assets.url("console.js"), HTMXURL: c.assets.url("htmx.min.js"), IconURL: c.assets.url("icon.svg"),
 		IsPart: isPart(q.Request), CurrentPath: q.URL.Path,
 	}
+	if q.Method != http.MethodGet {
+		s.Here = max(v.Section, "/") // what a form was answered has no address of its own
+	}
 	if q.Session != nil {
 		s.SignedIn, s.UserName = true, q.Session.UserName
+		if q.Level < levelViewer {
+			s.Sections = nil
+		}
 		s.MayOperate, s.MayChange = q.Level >= levelOperator, q.Level >= levelAdmin
 	}
 	block := part(q.Request)
