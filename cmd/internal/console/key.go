@@ -58,7 +58,9 @@ var lifetimes = []option{{"2160h", "90 days"}, {"720h", "30 days"}, {"8760h", "A
 // overlaps are how long a key still lets in beside the one that follows it.
 var overlaps = []option{{"24h", "in a day"}, {"1h", "in an hour"}, {"168h", "in 7 days"}, {"", "when it is revoked by hand"}}
 
-func (b keyBook) list(q *request) (*view, error) { return b.show(q, keyForm{Expires: lifetimes[0].Value}, nil) }
+func (b keyBook) list(q *request) (*view, error) {
+	return b.show(q, keyForm{Expires: lifetimes[0].Value}, nil)
+}
 
 func (b keyBook) show(q *request, form keyForm, problem *api.Problem) (*view, error) {
 	query := q.given("user", "cursor")
