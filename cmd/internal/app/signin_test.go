@@ -22,7 +22,7 @@ func TestSignIn_Password(t *testing.T) {
 		s := serve(t, dsn, "")
 		s.admin("glass@acme.test")
 		b := s.browser()
-		b.want(b.get("/"), 200, "/sign-in?return_to=%2Faccount", "Sign in", `name="password"`)
+		b.want(b.get("/"), 200, "/sign-in?return_to=%2F", "Sign in", `name="password"`)
 		b.want(b.signIn("glass@acme.test", "wrong"), 403, "/sign-in", "is wrong", "Request <code>")
 		b.want(b.signIn("", ""), 422, "/sign-in", "Type your e-mail address")
 		b.wantSignedIn(false, "after a wrong password")
@@ -43,7 +43,9 @@ func TestSignIn_Password(t *testing.T) {
 			}
 		}
 		b.want(b.get("/sign-in/style.css"), 200, "/sign-in/style.css", "prefers-color-scheme")
-		b.want(b.get("/nowhere"), 404, "/nowhere", "There is nothing here")
+		b.want(b.get("/nowhere"), 404, "/nowhere", "There is no such page")
+		b.want(b.get("/account/nowhere"), 404, "/account/nowhere", "There is nothing here")
+		b.want(b.get("/sign-in"), 200, "/", "Overview")
 		b.want(b.post("/sign-out", nil), 200, "/sign-in?signed_out", "You are signed out")
 		b.wantSignedIn(false, "after signing out")
 		failed := s.events(identity.EventSignInFailed)
@@ -212,7 +214,7 @@ func TestSignIn_Waits(t *testing.T) {
 		known := s.browser()
 		from := func(b *browser, remote, name, secret string) page {
 			t.Helper()
-			return b.post("/sign-in", url.Values{"user_name": {name}, "password": {secret}}, "X-Forwarded-For", remote)
+			return b.post("/sign-in", url.Values{"user_name": {name}, "password": {secret}, "return_to": {"/account"}}, "X-Forwarded-For", remote)
 		}
 		if p := from(known, "192.0.2.1", glass.UserName, password); p.path != "/account" {
 			t.Fatalf("%d at %s", p.status, p.path)
@@ -304,7 +306,7 @@ func TestSignIn_CrossSite(t *testing.T) {
 	b.want(b.post("/sign-in", form, "Sec-Fetch-Site", "cross-site"), 403, "/sign-in", "page of another site")
 	b.want(b.post("/sign-in", form, "Origin", "https://evil.example"), 403, "/sign-in", "page of another site")
 	b.wantSignedIn(false, "by another site")
-	b.want(b.post("/sign-in", form, "Sec-Fetch-Site", "same-origin"), 200, "/account")
+	b.want(b.post("/sign-in", form, "Sec-Fetch-Site", "same-origin"), 200, "/", "Overview")
 	b.want(b.post("/sign-out", nil, "Sec-Fetch-Site", "cross-site"), 403, "/sign-out")
 	b.wantSignedIn(true, "after another site's sign-out")
 }
@@ -329,8 +331,8 @@ func TestSignIn_Cookies(t *testing.T) {
 			answer, err := http.DefaultTransport.RoundTrip(r)
 			s.must(err)
 			_ = answer.Body.Close()
-			if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/account" {
-				t.Errorf("%d to %s, want 303 to /account", answer.StatusCode, answer.Header.Get("Location"))
+			if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/" {
+				t.Errorf("%d to %s, want 303 to /", answer.StatusCode, answer.Header.Get("Location"))
 			}
 			set := map[string]*http.Cookie{}
 			for _, c := range answer.Cookies() {

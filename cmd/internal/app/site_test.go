@@ -152,7 +152,7 @@ func (b *browser) post(path string, form url.Values, header ...string) page {
 
 func (b *browser) signIn(name, password string) page {
 	b.Helper()
-	return b.post("/sign-in", url.Values{"user_name": {name}, "password": {password}})
+	return b.post("/sign-in", url.Values{"user_name": {name}, "password": {password}, "return_to": {"/account"}})
 }
 
 func (b *browser) want(p page, status int, path string, texts ...string) {
