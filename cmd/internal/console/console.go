@@ -66,6 +66,8 @@ func (c *Console) Handler() http.Handler {
 	c.get(mux, "/{$}", c.overview)
 	c.get(mux, "/", c.nothing)
 	c.registerRuns(mux)
+	c.registerPeople(mux)
+	c.registerGroups(mux)
 	c.registerMapping(mux)
 	c.registerConflicts(mux)
 	c.registerAudit(mux)

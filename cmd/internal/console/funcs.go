@@ -37,6 +37,7 @@ func (c *Console) funcs() template.FuncMap {
 		"runKind":    runKind,
 		"wrongField": wrongField,
 		"runRef":     runRef,
+		"stateOf":    func(u api.User) string { return stateOf(&u) },
 		"has":        slices.Contains[[]string],
 		"told":       func(v any) bool { return v != nil },
 		"tell":       tell,
