@@ -71,6 +71,7 @@ cmd/internal/signin/oidcrp        : cmd/internal/signin/assertion cmd/internal/s
 cmd/internal/signin/samlsp        : cmd/internal/signin/assertion cmd/internal/signin/fetch
 cmd/internal/signin/idptest       : cmd/internal/signin/assertion
 cmd/internal/telemetry            :
+cmd/internal/telemetry/otlptest   :
 cmd/internal/archtest             :
 `
 
@@ -110,8 +111,8 @@ var dependencies = []dependency{
 	{"github.com/lmittmann/tint", "cmd/internal/telemetry", false, "loggers are handed in"},
 	{"github.com/prometheus/client_golang", "reconcile connectors connectors/webhook scim cmd/internal/...", true, "decisions are not measured, those who act on them are"},
 	{"go.opentelemetry.io/otel/sdk", "cmd/internal/telemetry", true, "traces leave the program in one place"},
-	{"go.opentelemetry.io/proto", "cmd/internal/telemetry", true, "traces leave the program in one place"},
-	{"google.golang.org/protobuf", "cmd/internal/telemetry", true, "traces leave the program in one place"},
+	{"go.opentelemetry.io/proto", "cmd/internal/telemetry/...", true, "traces leave the program in one place"},
+	{"google.golang.org/protobuf", "cmd/internal/telemetry/...", true, "traces leave the program in one place"},
 	{"go.opentelemetry.io/otel", "store connectors connectors/webhook reconcile cmd/internal/...", true, "decisions are not traced, those who act on them are"},
 	{"github.com/google/uuid", "store store/storetest connectors/webhook reconcile reconcile/lifecycle scim cmd/...", true, "pure packages are given their ids"},
 	{"github.com/danielgtaylor/huma/v2", "cmd/internal/api", false, "one API is described by its code; SCIM describes itself"},
