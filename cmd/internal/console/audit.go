@@ -27,6 +27,7 @@ type auditPage struct {
 	Families []string // user.* and its like
 	Export   string   // where the same is as JSON lines
 	Filtered bool
+	Head     *api.AuditHead // how far the log is sealed; nil where something is searched
 	Pages    listPages
 }
 
@@ -37,7 +38,7 @@ const eventsOnPage = 50
 
 // auditQuery returns what the API is asked for. Moments are typed as browsers' fields have them, in UTC.
 func auditQuery(q *request) (url.Values, auditFilter, *api.Problem) {
-	query := q.given("user", "actor", "type", "object_id", "request_id", "run_id")
+	query := q.given("user", "actor", "type", "object_id", "request_id", "run_id", "order")
 	filter := auditFilter{
 		query.Get("user"), query.Get("actor"), query.Get("type"), query.Get("object_id"), query.Get("request_id"), query.Get("run_id"),
 		q.Query("from"), q.Query("to"),
@@ -74,6 +75,7 @@ func (c *Console) audit(q *request) (*view, error) {
 	query, filter, problem := auditQuery(q)
 	page := auditPage{Filter: filter, Types: identity.EventTypes(), Families: families(), Filtered: filter != auditFilter{}}
 	v := &view{Page: "audit", Title: "Audit", Section: "/audit", Problem: problem}
+	query.Del("order")
 	if problem == nil {
 		page.Export = "/audit/export"
 		if len(query) > 0 {
@@ -88,6 +90,13 @@ func (c *Console) audit(q *request) (*view, error) {
 			return nil, err
 		}
 		page.Events, page.Pages = list.Items, cursorPagesAt(q, "/audit", list.NextCursor)
+	}
+	if !page.Filtered && q.Query("cursor") == "" {
+		head, err := fetch[api.AuditHead](q, "/audit/head", nil)
+		if err != nil {
+			return nil, err
+		}
+		page.Head = &head
 	}
 	if v.Problem != nil {
 		v.Status, page.Export = v.Problem.Status, ""
@@ -121,6 +130,7 @@ func (c *Console) exportAudit(w http.ResponseWriter, r *http.Request) {
 	}
 	probe := maps.Clone(query)
 	probe.Set("limit", "1")
+	probe.Del("order")
 	if _, err := fetch[api.Page[api.Event]](q, "/audit", probe); err != nil { // what is wrong is said on a page, not in a file
 		c.fail(q, err)
 		return

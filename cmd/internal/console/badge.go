@@ -44,7 +44,9 @@ var badges = map[string]badge{
 	"ignored":  {"Ignored", "quiet", "dot"},
 	"resolved": {"Resolved", "good", "check"},
 
-	// Settings.
+	// Settings, and the audit log.
+	"sealed":    {"Sealed", "good", "check"},
+	"sealing":   {"Being sealed", "quiet", "clock"},
 	"works":     {"Works", "good", "check"},
 	"starting":  {"Starts", "quiet", "clock"},
 	"never ran": {"No server ran with it", "quiet", "dot"},

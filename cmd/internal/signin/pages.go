@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,6 +81,7 @@ type view struct {
 	Access      roles.Access
 	Sessions    []store.Session
 	MinPassword int
+	Console     bool // they may see the console
 }
 
 // show answers with a page.
@@ -254,6 +256,9 @@ func (s *Service) showAccount(w http.ResponseWriter, r *http.Request, status int
 	s.show(w, r, status, "account", view{
 		Title: "Your account", Session: session, Notice: notice, Problem: problem, ID: httpserver.RequestID(r.Context()),
 		Access: roles.Explain(&u, grants), Sessions: sessions, Passwords: s.passwords && u.Origin == identity.OriginLocal, MinPassword: MinPassword,
+		Console: slices.ContainsFunc(session.RootRoles, func(r identity.Role) bool {
+			return r == identity.RoleViewer || r == identity.RoleOperator || r == identity.RoleAdmin
+		}),
 	})
 }
 
