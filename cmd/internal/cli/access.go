@@ -37,7 +37,7 @@ func (e *env) accessCommand() *cobra.Command {
 			if past {
 				var err error
 				if moment, err = pastMoment(at, time.Now()); err != nil {
-					return usageError{err}
+					return usageError{fmt.Errorf("--at %w", err)}
 				}
 			}
 			u, err := a.FindUser(ctx, args[0])
@@ -76,6 +76,7 @@ func (e *env) accessAt(ctx context.Context, a *app.App, userID string, at time.T
 }
 
 // pastMoment reads a moment up to now: RFC 3339, a date (midnight UTC), or a duration ago, in days too.
+// The error begins with the text.
 func pastMoment(text string, now time.Time) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -89,9 +90,9 @@ func pastMoment(text string, now time.Time) (time.Time, error) {
 	}
 	switch {
 	case err != nil:
-		return at, fmt.Errorf("--at %q: want a moment such as 2026-03-01T12:00:00Z, a date such as 2026-03-01, or how long ago, such as 48h or 7d", text)
+		return at, fmt.Errorf("%q: want a moment such as 2026-03-01T12:00:00Z, a date such as 2026-03-01, or how long ago, such as 48h or 7d", text)
 	case at.After(now):
-		return at, fmt.Errorf("--at %q is in the future: what somebody may do then is not known", text)
+		return at, fmt.Errorf("%q is in the future: what will be is not known", text)
 	}
 	return at.UTC().Truncate(time.Microsecond), nil
 }

@@ -13,10 +13,11 @@ import (
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	statuses := map[string][]string{
-		"idpsync":        {"0", "1", "2", "3", "4", "5", "64"},
-		"idpsync plan":   {"0", "1", "2", "3", "4"},
-		"idpsync resync": {"0", "1", "2", "3", "4", "5"},
-		"idpsync check":  {"0", "1"},
+		"idpsync":              {"0", "1", "2", "3", "4", "5", "64"},
+		"idpsync plan":         {"0", "1", "2", "3", "4"},
+		"idpsync resync":       {"0", "1", "2", "3", "4", "5"},
+		"idpsync check":        {"0", "1"},
+		"idpsync audit verify": {"0", "1"},
 	}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

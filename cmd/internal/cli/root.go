@@ -95,7 +95,7 @@ func (e *env) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		e.serveCommand(), e.resyncCommand(), e.planCommand(), e.runsCommand(), e.conflictsCommand(), e.accessCommand(), e.usersCommand(),
-		e.groupsCommand(), e.teamsCommand(), e.rolesCommand(), e.adminCommand(), e.sessionsCommand(), e.keysCommand(), e.scimCommand(), e.webhooksCommand(), e.checkCommand(),
+		e.groupsCommand(), e.teamsCommand(), e.rolesCommand(), e.adminCommand(), e.sessionsCommand(), e.keysCommand(), e.scimCommand(), e.webhooksCommand(), e.auditCommand(), e.checkCommand(),
 		e.migrateCommand(), e.versionCommand(), e.demoCommand(),
 	)
 	root.SetHelpCommand(helpCommand(root))

@@ -124,6 +124,7 @@ func (h *house) setup(env *testscript.Env) error {
 //	fields TYPE KEY...                 want every line of JSON of a type to have these keys and no others
 //	save VARIABLE KEY KEY=VALUE...     set a variable from the first line of JSON that has these values
 //	sql STATEMENT                      change the database behind the program's back
+//	tamper STATEMENT                   the same with the audit log, whose protection is taken away for good
 //	[!] holds TEXT                     want text somewhere in the database
 //	lease hold|release CONNECTOR       hold the lease of a connector, as a run of another process does
 func (h *house) commands() map[string]func(*testscript.TestScript, bool, []string) {
@@ -139,6 +140,9 @@ func (h *house) commands() map[string]func(*testscript.TestScript, bool, []strin
 				_, err := s.DB().Exec(args[0])
 				return err
 			})
+		},
+		"tamper": func(ts *testscript.TestScript, _ bool, args []string) {
+			h.withStore(ts, func(s *store.Store) error { return tamper(s, args[0]) })
 		},
 		"holds": func(ts *testscript.TestScript, neg bool, args []string) {
 			h.withStore(ts, func(s *store.Store) error {
@@ -159,6 +163,24 @@ func (h *house) commands() map[string]func(*testscript.TestScript, bool, []strin
 			})
 		},
 	}
+}
+
+// tamper changes the audit log as somebody can who owns the database.
+func tamper(s *store.Store, statement string) error {
+	statements := []string{"ALTER TABLE audit_events DISABLE TRIGGER USER", "ALTER TABLE audit_chain DISABLE TRIGGER USER"}
+	if s.Dialect() == "sqlite" {
+		drops, err := texts(s, "SELECT 'DROP TRIGGER ' || name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('audit_events', 'audit_chain')")
+		if err != nil {
+			return err
+		}
+		statements = drops
+	}
+	for _, statement := range append(statements, statement) {
+		if _, err := s.DB().Exec(statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
 }
 
 func (h *house) withStore(ts *testscript.TestScript, f func(*store.Store) error) {
