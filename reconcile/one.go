@@ -47,7 +47,15 @@ func (w *work) pullOne(ctx context.Context) error {
 }
 
 func (w *work) step(kind, format string, args ...any) {
-	step := Step{Kind: kind, Text: fmt.Sprintf(format, args...)}
+	w.say(Step{Kind: kind, Text: fmt.Sprintf(format, args...)})
+}
+
+// matched tells which held user or group is compared.
+func (w *work) matched(object identity.Object, id, format string, args ...any) {
+	w.say(Step{Kind: "match", Text: fmt.Sprintf(format, args...), Object: object, ID: id})
+}
+
+func (w *work) say(step Step) {
 	w.run.Steps = append(w.run.Steps, step)
 	if w.req.Step != nil {
 		w.req.Step(step)
@@ -91,7 +99,7 @@ func (w *work) oneUser(ctx context.Context) error {
 		w.step("match", "nobody is held under the id %s: whom the name or the external id means is decided by the rules of correlation", r.SourceID)
 		return nil
 	}
-	w.step("match", "by immutable id %s: %s (%s), %s, version %d", held.SourceID, held.UserName, held.ID, activeText(held.Active), held.Version)
+	w.matched(identity.ObjectUser, held.ID, "by immutable id %s: %s (%s), %s, version %d", held.SourceID, held.UserName, held.ID, activeText(held.Active), held.Version)
 	if w.since.absent[held.SourceID] {
 		return nil
 	}
@@ -194,7 +202,7 @@ func (w *work) oneGroup(ctx context.Context) error {
 		}
 	}
 	if known {
-		w.step("match", "by immutable id %s: %s (%s) with %d members, version %d", held.SourceID, held.DisplayName, held.ID, held.MemberCount, held.Version)
+		w.matched(identity.ObjectGroup, held.ID, "by immutable id %s: %s (%s) with %d members, version %d", held.SourceID, held.DisplayName, held.ID, held.MemberCount, held.Version)
 	}
 	return nil
 }

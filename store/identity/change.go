@@ -113,8 +113,10 @@ type Run struct {
 
 // Step is what a run of one person or group tells of itself.
 type Step struct {
-	Kind string `json:"step"` // "read" or "match"; what is decided and done stands in the journal
-	Text string `json:"text"`
+	Kind   string `json:"step"` // "read" or "match"; what is decided and done stands in the journal
+	Text   string `json:"text"`
+	Object Object `json:"object,omitempty"` // of what was matched, as is ID
+	ID     string `json:"id,omitempty"`     // of the held user or group
 }
 
 // Decision is what an operator decided about the removals that the guard held in a run.

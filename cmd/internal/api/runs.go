@@ -37,8 +37,10 @@ type Run struct {
 
 // RunStep is what a run of one person or group tells of itself.
 type RunStep struct {
-	Step string `json:"step" enum:"read,match"`
-	Text string `json:"text"`
+	Step   string `json:"step" enum:"read,match"`
+	Text   string `json:"text"`
+	Object string `json:"object,omitempty" enum:"user,group" doc:"What was matched."`
+	ID     string `json:"id,omitempty" doc:"Of the held user or group."`
 }
 
 // Decision is what became of removals that a run held.
@@ -58,7 +60,7 @@ func runOf(run *identity.Run) Run {
 		out.Counts.Changes = map[string]int{}
 	}
 	for _, step := range run.Steps {
-		out.Steps = append(out.Steps, RunStep{step.Kind, step.Text})
+		out.Steps = append(out.Steps, RunStep{step.Kind, step.Text, string(step.Object), step.ID})
 	}
 	if d := run.Decision; d.Kind != "" {
 		out.Decision = &Decision{string(d.Kind), d.By, d.At}
