@@ -207,7 +207,7 @@ func signOf(op string) (sign, class, said string) {
 	case "create", "add", "reactivate":
 		return "+", "add", "adds"
 	case "deactivate", "delete", "remove":
-		return "-", "remove", "takes away"
+		return "−", "remove", "takes away"
 	case "conflict":
 		return "!", "stop", "conflict"
 	}
@@ -250,17 +250,18 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:mostText], "") + " ..."
 }
 
-// person returns whom a run of one person is about, where a change says so.
-func (p *planView) person(run *api.Run) (id, name string) {
-	if run.Kind != "object" {
-		return "", ""
-	}
-	for _, section := range p.Sections {
-		for _, line := range section.Lines {
-			if section.Object == "user" && line.Href != "" {
-				return strings.TrimPrefix(line.Href, "/people/"), line.Name
-			}
+// aboutOf returns where the person or group of a run of one is shown: the one that was matched, or made.
+func aboutOf(run *api.Run, p *planView) string {
+	for _, step := range run.Steps {
+		switch {
+		case step.ID != "" && step.Object == "user":
+			return linkTo("/people/", step.ID)
+		case step.ID != "":
+			return linkTo("/groups/", step.ID)
 		}
 	}
-	return "", ""
+	if run.Kind == "object" && len(p.Sections) > 0 && p.Sections[0].Object == "user" {
+		return p.Sections[0].Lines[0].Href
+	}
+	return ""
 }

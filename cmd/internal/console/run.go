@@ -25,9 +25,8 @@ type runPage struct {
 	Later  string // a run that came after, and is to be looked at instead
 	Lapsed bool   // what was held cannot be approved any more
 
-	Plan   planView
-	Person string // whom a run of one person is about: the id, "" where that is not known
-	Name   string
+	Plan  planView
+	About string // where the person or group of a run of one is shown, "" where that is not known
 }
 
 // phase is a part of a run's way.
@@ -108,7 +107,7 @@ func (c *Console) runView(q *request) (*view, error) {
 	if page.Plan, err = readPlan(q, &run); err != nil {
 		return nil, err
 	}
-	page.Person, page.Name = page.Plan.person(&run)
+	page.About = aboutOf(&run, &page.Plan)
 	if err := c.standing(q, &page); err != nil {
 		return nil, err
 	}
@@ -213,8 +212,11 @@ func outcomeOf(run *api.Run) string {
 	switch {
 	case found == 0 && run.Incomplete == "":
 		text := "No drift: what " + run.Connector + " states is what is held."
-		if run.Kind == "incremental" {
+		switch run.Kind {
+		case "incremental":
 			text = "No drift in what changed since the last run."
+		case "object":
+			text = "No drift: both sides say the same of this one."
 		}
 		return text + kept(run)
 	case run.DryRun:

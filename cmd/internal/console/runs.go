@@ -140,21 +140,26 @@ func startedText(started *api.Started) string {
 	return strings.Join(parts, " ")
 }
 
-// runKind says what a run is and who asked for it.
+// runKind says what a run is.
 func runKind(run api.Run) string {
 	text := map[string]string{"full": "Full", "incremental": "Incremental", "object": "One person or group"}[run.Kind]
 	if run.DryRun {
 		text += ", plan only"
 	}
+	return text
+}
+
+// startedBy says who asked for a run.
+func startedBy(run api.Run) string {
 	switch run.Trigger {
 	case "schedule":
-		return text + ", scheduled"
+		return "scheduled"
 	case "cli":
-		return text + ", from the command line"
+		return "command line"
 	case "demo":
-		return text + ", by the demonstration"
+		return "demonstration"
 	}
-	return text + ", asked for"
+	return "asked for"
 }
 
 // runRef is the beginning of a run's id, which is its time: as much as tells it from others, and as commands take.

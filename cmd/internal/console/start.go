@@ -240,6 +240,8 @@ func problemsOf(yaml, name string, taken []string) *api.Problem {
 	if len(p.Errors) == 0 {
 		return nil
 	}
-	p.Detail = p.Errors[0].Location + ": " + p.Errors[0].Message
+	if len(p.Errors) == 1 {
+		p.Detail = p.Errors[0].Location + ": " + p.Errors[0].Message
+	}
 	return p
 }
