@@ -151,33 +151,45 @@ func elementText(v any) string {
 			continue
 		}
 		m, ok := element.(map[string]any)
-		value, isText := m["value"].(string)
-		if !ok || !isText {
+		text := partsText(m)
+		if !ok || text == "" {
 			return ""
 		}
-		var notes []string
-		for _, name := range slices.Sorted(keysOf(m)) {
-			switch sub := m[name].(type) {
-			case string:
-				if name == "type" {
-					notes = append(notes, sub)
-				} else if name != "value" {
-					notes = append(notes, name+" "+sub)
-				}
-			case bool:
-				if sub {
-					notes = append(notes, name)
-				}
-			default:
-				return ""
-			}
-		}
-		if len(notes) > 0 {
-			value += " (" + strings.Join(notes, ", ") + ")"
-		}
-		parts = append(parts, value)
+		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// partsText writes one of such values: what it is, and in brackets what it is for; "" where it holds more than texts.
+func partsText(m map[string]any) string {
+	var values, notes []string
+	if value, ok := m["value"].(string); ok {
+		values = append(values, value)
+	}
+	for _, name := range slices.Sorted(keysOf(m)) {
+		switch sub := m[name].(type) {
+		case string:
+			switch {
+			case name == "type":
+				notes = append(notes, sub)
+			case name == "value":
+			case len(values) > 0 && m["value"] != nil:
+				notes = append(notes, name+" "+sub)
+			default:
+				values = append(values, name+" "+sub)
+			}
+		case bool:
+			if sub {
+				notes = append(notes, name)
+			}
+		default:
+			return ""
+		}
+	}
+	if len(notes) > 0 && len(values) > 0 {
+		return strings.Join(values, ", ") + " (" + strings.Join(notes, ", ") + ")"
+	}
+	return strings.Join(values, ", ")
 }
 
 func keysOf(m map[string]any) func(func(string) bool) {

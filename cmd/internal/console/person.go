@@ -2,7 +2,6 @@ package console
 
 import (
 	"cmp"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -19,7 +18,7 @@ type personPage struct {
 	AtProblem  string // what is wrong with it, or why nothing is known of it
 	Access     *access
 	Groups     []membership
-	Attributes []attribute
+	Attributes []attributeSet
 	Recent     []entry
 	Form       *giveForm // for whoever may give roles
 	Sessions   int
@@ -64,13 +63,19 @@ type membership struct {
 	By       *entry // how it began
 }
 
+// attributeSet is the attributes of the core, or of an extension.
+type attributeSet struct {
+	Extension string
+	Rows      []attribute
+}
+
 // attribute is one value with where it came from.
 type attribute struct {
-	Path, Name, Extension string
-	Value                 string
-	Owner                 string // whose word counts: a connector, a SCIM key or "local"
-	Kept                  bool   // the configuration keeps the connector from it
-	Changed               *entry
+	Path, Name string
+	Value      string
+	Owner      string // whose word counts: a connector, a SCIM key or "local"
+	Kept       bool   // the configuration keeps the connector from it
+	Changed    *entry
 }
 
 // recent is how many events a person's first page shows, and looked through how many it finds where values came from.
@@ -107,11 +112,7 @@ func (c *Console) personView(q *request, head personHead) (*view, error) {
 			return nil, err
 		}
 	}
-	v := head.view("person", page)
-	if page.AtProblem != "" && page.Asked != "" {
-		v.Status = http.StatusUnprocessableEntity
-	}
-	return v, nil
+	return head.view("person", page), nil
 }
 
 // countSignIn counts what ends when the account is deactivated.
@@ -244,50 +245,44 @@ func membershipsOf(u *api.UserDetail, held *access, events []api.Event) []member
 
 // attributesOf returns what is held of a person, value by value, with whose word counts and what changed it last. whole
 // tells that the events go back to the beginning.
-func attributesOf(u *api.UserDetail, events []api.Event, whole bool) []attribute {
-	account := u.Source
-	if account == "" {
-		account = "local"
+func attributesOf(u *api.UserDetail, events []api.Event, whole bool) []attributeSet {
+	account := cmp.Or(u.Source, "local")
+	sets := []attributeSet{{}}
+	add := func(path, name, owner string, value any) {
+		if text, ok := valueText(value); ok {
+			set := &sets[len(sets)-1]
+			set.Rows = append(set.Rows, attribute{path, name, text, owner, owner == "local" && u.Source != "", lastChange(path, events, whole)})
+		}
 	}
-	rows := []attribute{{Path: "userName", Name: "userName", Value: u.UserName, Owner: account}}
-	if u.ExternalID != "" {
-		rows = append(rows, attribute{Path: "externalId", Name: "externalId", Value: u.ExternalID, Owner: account})
-	}
+	add("userName", "userName", account, u.UserName)
+	add("externalId", "externalId", account, u.ExternalID)
 	for _, name := range slices.SortedFunc(keysOf(u.Attributes), byAttribute) {
 		owner := cmp.Or(u.Owners[name], account)
-		add := func(path, short, extension string, value any) {
-			if text, ok := valueText(value); ok {
-				rows = append(rows, attribute{Path: path, Name: short, Extension: extension, Value: text, Owner: owner, Kept: owner == "local" && u.Source != ""})
-			}
-		}
 		parts, isMap := u.Attributes[name].(map[string]any)
 		if !isMap {
-			add(name, name, "", u.Attributes[name])
+			add(name, name, owner, u.Attributes[name])
 			continue
 		}
+		prefix, separator := name+".", "."
+		if isExtension(name) {
+			sets = append(sets, attributeSet{Extension: name})
+			prefix, separator = "", ":"
+		}
 		for _, sub := range slices.Sorted(keysOf(parts)) {
-			if strings.HasPrefix(strings.ToLower(name), "urn:") {
-				add(name+":"+sub, sub, name, parts[sub])
-			} else {
-				add(name+"."+sub, name+"."+sub, "", parts[sub])
-			}
+			add(name+separator+sub, prefix+sub, owner, parts[sub])
 		}
 	}
-	for i := range rows {
-		rows[i].Changed = lastChange(rows[i].Path, events, whole)
-	}
-	return rows
+	return sets
 }
+
+func isExtension(name string) bool { return strings.HasPrefix(strings.ToLower(name), "urn:") }
 
 // byAttribute puts extensions behind the core attributes.
 func byAttribute(a, b string) int {
-	extension := func(s string) int {
-		if strings.HasPrefix(strings.ToLower(s), "urn:") {
-			return 1
-		}
-		return 0
+	if isExtension(a) != isExtension(b) {
+		return map[bool]int{true: 1, false: -1}[isExtension(a)]
 	}
-	return cmp.Or(cmp.Compare(extension(a), extension(b)), cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(a, b))
+	return cmp.Or(cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(a, b))
 }
 
 // lastChange returns what changed an attribute last; nil where the events do not tell.

@@ -83,7 +83,6 @@ func (c *Console) personGive(q *request) (*view, error) {
 	v := head.view("person_give", &page)
 	v.Title = "Give a role to " + head.Name()
 	if page.Problem != "" {
-		v.Status = http.StatusUnprocessableEntity
 		return v, nil
 	}
 	page.Team = team.Name
