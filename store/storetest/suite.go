@@ -41,6 +41,7 @@ func TestStore(t *testing.T, dsn func(testing.TB) string) {
 		{"audit chain", chainCases},
 		{"webhooks", webhookCases},
 		{"runs", runCases},
+		{"standing", standingCases},
 		{"conflicts", conflictCases},
 		{"leases", leaseCases},
 		{"state", stateCases},
