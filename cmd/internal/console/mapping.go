@@ -217,7 +217,7 @@ func readRemap(q *request) remap {
 }
 
 // effectsOnPage is how many of those who gain, and of those who lose, a preview names at a time.
-const effectsOnPage = 50
+const effectsOnPage = 25
 
 // ask asks the API for a change, or only what it would come to.
 func (ch *remap) ask(q *request, dry bool) (*api.MappingPlan, error) {
@@ -253,7 +253,12 @@ type previewPage struct {
 	Previous int // -1: these are the first
 	Gains    int // in all, roles and not people
 	Losses   int
+	Admins   int  // who become admin on the root team
+	Wide     bool // asked again before it is done
 }
+
+// manyPeople is from how many on a change is asked about again.
+const manyPeople = 50
 
 func (c *Console) previewRule(q *request) (string, *view, error) {
 	ch := readRemap(q)
@@ -298,7 +303,11 @@ func showPreview(ch remap, plan *api.MappingPlan, problem *api.Problem) *view {
 	for _, t := range plan.Totals {
 		page.Gains += t.Gains
 		page.Losses += t.Losses
+		if t.Role == identity.RoleAdmin && identity.Normalize(t.Team) == identity.Normalize(identity.RootTeam) {
+			page.Admins += t.Gains
+		}
 	}
+	page.Wide = plan.Losing > 0 || plan.Guard != "" || page.Admins > 0 || plan.Gaining >= manyPeople
 	page.Nothing = len(plan.Rules)+len(plan.Groups)+len(plan.Gains)+len(plan.Losses) == 0 && plan.Default == nil
 	page.Shown = ch.From + max(len(plan.Gains), len(plan.Losses))
 	if page.Shown < max(page.Gains, page.Losses) {
