@@ -119,7 +119,7 @@ func badTeam(err error) error {
 }
 
 func (a *API) listTeams(ctx context.Context, in *struct {
-	Team string `query:"team" maxLength:"600" doc:"Only the team with this name or id."`
+	Team string `query:"team" maxLength:"2000" doc:"Only the team with this name or id."`
 	Paging
 },
 ) (*bodyOf[Page[Team]], error) {
