@@ -66,6 +66,7 @@ func (e *Engine) Approve(ctx context.Context, a Approval) (identity.Run, error) 
 	ctx, span := e.traceRun(store.WithOrigin(e.runContext(ctx, run.ID), "pull"), &run, "approve")
 	defer func() { endRun(span, &run, err) }()
 	w := newWork(e, Request{Source: a.Source, Trigger: run.Trigger, Progress: a.Progress}, &run, lease, store.ConnectorState{})
+	w.appliedBefore = run.Counts.Applied
 	err = w.doHeld(ctx)
 	if parent.Err() != nil && err != nil {
 		err = errStopped
@@ -181,7 +182,7 @@ func (e *Engine) finishApproved(ctx context.Context, w *work, failure error) err
 	}
 	e.logger.InfoContext(ctx, "held removals applied", "connector", run.Connector, "run_id", run.ID, "by", run.Decision.By,
 		"status", run.Status, "applied", run.Counts.Applied, "kept", run.Counts.Kept, "skipped", run.Counts.Skipped, "failed", run.Counts.Failed)
-	err := e.store.PutRun(ctx, run)
+	err := e.conclude(ctx, w)
 	if failure != nil {
 		return fmt.Errorf("approve run %s: %w", run.ID, failure)
 	}

@@ -100,11 +100,12 @@ func New(o Options) (*Engine, error) {
 // Request asks for one run.
 type Request struct {
 	Source   Source
-	DryRun   bool   // plan only: change nothing
-	Full     bool   // compare everything, even where an incremental run would do
-	User     string // only this person: immutable id, id, userName or externalId
-	Group    string // only this group with its members: immutable id, id or displayName
-	Trigger  string // "schedule", "cli", "api", "demo"
+	DryRun   bool           // plan only: change nothing
+	Full     bool           // compare everything, even where an incremental run would do
+	User     string         // only this person: immutable id, id, userName or externalId
+	Group    string         // only this group with its members: immutable id, id or displayName
+	Trigger  string         // "schedule", "cli", "api", "demo"
+	By       identity.Actor // who asked; the zero Actor for nobody, as the schedule is
 	Progress func(Progress)
 	Step     func(Step)         // of a run of one person or group: told what is read and matched
 	Begun    func(identity.Run) // told of the run once it is written down
@@ -159,7 +160,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 		ctx, release = e.keepLease(ctx, lease)
 		defer release()
 		run.LeaseEpoch = lease.Epoch
-		if _, err := e.store.InterruptRuns(ctx, req.Source.Name, e.now()); err != nil {
+		if err := e.interrupt(ctx, req.Source.Name); err != nil {
 			return run, fmt.Errorf("run %s: %w", req.Source.Name, err)
 		}
 	}
@@ -173,7 +174,7 @@ func (e *Engine) Run(ctx context.Context, req Request) (identity.Run, error) {
 	case req.Full || !req.Source.Enforce || state.Checkpoint == "" || e.now().Sub(state.LastFull) >= FullEvery, state.ComparedBy != req.Source.Local.String():
 		run.Kind = identity.KindFull
 	}
-	if err := e.store.PutRun(ctx, &run); err != nil {
+	if err := e.begin(ctx, &run, &req); err != nil {
 		return run, err
 	}
 	if req.Begun != nil {
@@ -256,9 +257,9 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		last, err := e.store.LastRun(ctx, run.Connector)
 		w.heldBefore = err == nil && last.HeldHash == run.HeldHash
 	}
-	errs := []error{e.store.PutRun(ctx, run), e.store.DropSpool(ctx, run.ID, "")}
+	errs := []error{e.conclude(ctx, w), e.store.DropSpool(ctx, run.ID, "")}
 	if !run.DryRun {
-		errs = append(errs, e.remember(ctx, w, failure), e.tell(ctx, w), e.watch(ctx, w, failure))
+		errs = append(errs, e.remember(ctx, w, failure), e.watch(ctx, w, failure))
 	}
 	e.metrics.observe(run)
 	level := slog.LevelInfo
@@ -276,21 +277,6 @@ func (e *Engine) finish(ctx context.Context, w *work, failure error) error {
 		return fmt.Errorf("run %s: %w", run.Connector, failure)
 	}
 	return errors.Join(errs...)
-}
-
-// tell records how a run ended, and what it held unless the run before held the same.
-func (e *Engine) tell(ctx context.Context, w *work) error {
-	run := w.run
-	event := identity.Event{
-		At: run.Finished, Type: identity.EventRunFinished, Actor: w.actor(), Object: "run", ObjectID: run.ID,
-		Name: run.Connector, Reason: string(run.Status),
-	}
-	events := []identity.Event{event}
-	if run.Status == identity.RunHeld && !w.heldBefore {
-		event.Type, event.Reason = identity.EventRunHeld, run.Guard
-		events = append(events, event)
-	}
-	return e.store.InTx(ctx, func(tx *store.Tx) error { return tx.Record(ctx, events) })
 }
 
 // remember writes down how far the source is known, unless another process has taken over: then it knows better.

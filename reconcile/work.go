@@ -28,14 +28,15 @@ type work struct {
 	drifted  []*groupWork          // groups whose members have to be compared one by one
 	complete map[connectors.Phase]bool
 
-	state      store.ConnectorState // as the run began
-	checkpoint string               // where the next incremental run goes on, "" to stay
-	since      *since               // of an incremental run
-	verified   map[string]absence   // who and what was read by id in vain already: see userKey and groupKey
-	settled    []store.SettledGroup // groups whose members agree
-	heldBefore bool                 // what is held, the run before held too
-	moved      map[string]bool      // groups whose members were changed, by immutable id: whether any change is left
-	shownAt    time.Time            // when it was last written down how far the run has come
+	state         store.ConnectorState // as the run began
+	checkpoint    string               // where the next incremental run goes on, "" to stay
+	since         *since               // of an incremental run
+	verified      map[string]absence   // who and what was read by id in vain already: see userKey and groupKey
+	settled       []store.SettledGroup // groups whose members agree
+	heldBefore    bool                 // what is held, the run before held too
+	appliedBefore int                  // of an approved run: what was repaired before
+	moved         map[string]bool      // groups whose members were changed, by immutable id: whether any change is left
+	shownAt       time.Time            // when it was last written down how far the run has come
 
 	conflicts   bool              // the connector has open conflicts
 	ignoring    bool              // and records that are to be left alone

@@ -137,6 +137,18 @@ func (s *Store) InterruptRuns(ctx context.Context, connector string, now time.Ti
 	return ids, nil
 }
 
+// LastPlanHash returns the hash of the plan of the run before one of the same kind: of dry runs the last one that was
+// started the same way. "" where there is none.
+func (r reader) LastPlanHash(ctx context.Context, run *identity.Run) (string, error) {
+	var hashes []string
+	err := r.raw(ctx, "SELECT plan_hash FROM runs WHERE connector = ? AND dry_run = ? AND (NOT dry_run OR started_by = ?) AND kind <> ? AND finished_at IS NOT NULL "+
+		"AND status <> ? AND id < ? ORDER BY id DESC LIMIT 1", run.Connector, run.DryRun, run.Trigger, identity.KindObject, string(identity.RunFailed), run.ID).Scan(&hashes).Error
+	if err != nil || len(hashes) == 0 {
+		return "", err
+	}
+	return hashes[0], nil
+}
+
 var changeInsert = []string{
 	"run_id", "ord", "object", "op", "source_id", "object_id", "name", "member_source_id", "member_id", "fields",
 	"reason", "state", "version", "absent", "status", "fingerprint", "read_at",

@@ -39,6 +39,7 @@ const (
 	EventSessionEnded      EventType = "session.ended"
 	EventPasswordChanged   EventType = "password.changed"
 	EventUserUnlinked      EventType = "user.unlinked"
+	EventRunStarted        EventType = "run.started"
 	EventRunFinished       EventType = "run.finished"
 	EventDriftFound        EventType = "drift.found"
 	EventDriftRepaired     EventType = "drift.repaired"
@@ -65,7 +66,7 @@ func EventTypes() []EventType {
 		EventKeyEnabled, EventMappingChanged, EventSCIMEnabled, EventSCIMDisabled,
 		EventRefused, EventSignInSucceeded, EventSignInFailed, EventSignInBlocked,
 		EventSignInUnblocked, EventSessionEnded, EventPasswordChanged, EventUserUnlinked,
-		EventRunFinished, EventDriftFound, EventDriftRepaired, EventRunHeld,
+		EventRunStarted, EventRunFinished, EventDriftFound, EventDriftRepaired, EventRunHeld,
 		EventRunApproved, EventRunRejected, EventConflictLinked, EventConflictIgnored,
 		EventConflictReopened, EventConnectorPaused, EventConnectorRestored, EventWebhookDisabled,
 		EventWebhookEnabled,

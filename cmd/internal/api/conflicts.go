@@ -151,7 +151,7 @@ func (a *API) compareLinked(ctx context.Context, c *identity.Conflict) string {
 	if err != nil {
 		return ""
 	}
-	req := reconcile.Request{Source: sources[0], Trigger: "api", User: c.SourceID}
+	req := reconcile.Request{Source: sources[0], Trigger: "api", By: callerOf(ctx).actor, User: c.SourceID}
 	if c.Object == identity.ObjectGroup {
 		req.User, req.Group = "", c.SourceID
 	}

@@ -198,7 +198,7 @@ func (a *API) startRuns(ctx context.Context, in *struct {
 	var first error
 	for _, source := range sources {
 		run, err := a.startRun(ctx, reconcile.Request{
-			Source: source, DryRun: body.DryRun, Full: body.Full, User: body.User, Group: body.Group, Trigger: "api", MaxDeactivations: body.MaxDeactivations,
+			Source: source, DryRun: body.DryRun, Full: body.Full, User: body.User, Group: body.Group, Trigger: "api", By: callerOf(ctx).actor, MaxDeactivations: body.MaxDeactivations,
 		})
 		if err != nil && run.Status != identity.RunJoined {
 			p := a.answer(ctx, err)

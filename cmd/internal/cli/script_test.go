@@ -19,6 +19,7 @@ import (
 
 	"github.com/idpsync/idpsync/connectors/okta/oktatest"
 	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/store/storetest"
 	"github.com/idpsync/idpsync/store/storetest/pgtest"
 )
 
@@ -142,7 +143,13 @@ func (h *house) commands() map[string]func(*testscript.TestScript, bool, []strin
 			})
 		},
 		"tamper": func(ts *testscript.TestScript, _ bool, args []string) {
-			h.withStore(ts, func(s *store.Store) error { return tamper(s, args[0]) })
+			h.withStore(ts, func(s *store.Store) error {
+				err := storetest.UnprotectAudit(context.Background(), s)
+				if err == nil {
+					_, err = s.DB().Exec(args[0])
+				}
+				return err
+			})
 		},
 		"holds": func(ts *testscript.TestScript, neg bool, args []string) {
 			h.withStore(ts, func(s *store.Store) error {
@@ -163,24 +170,6 @@ func (h *house) commands() map[string]func(*testscript.TestScript, bool, []strin
 			})
 		},
 	}
-}
-
-// tamper changes the audit log as somebody can who owns the database.
-func tamper(s *store.Store, statement string) error {
-	statements := []string{"ALTER TABLE audit_events DISABLE TRIGGER USER", "ALTER TABLE audit_chain DISABLE TRIGGER USER"}
-	if s.Dialect() == "sqlite" {
-		drops, err := texts(s, "SELECT 'DROP TRIGGER ' || name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('audit_events', 'audit_chain')")
-		if err != nil {
-			return err
-		}
-		statements = drops
-	}
-	for _, statement := range append(statements, statement) {
-		if _, err := s.DB().Exec(statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-	return nil
 }
 
 func (h *house) withStore(ts *testscript.TestScript, f func(*store.Store) error) {
