@@ -114,6 +114,36 @@ var protections = []protection{
 		"./cmd/internal/cli", "TestChaos_FullDisk",
 	},
 	{
+		"traces: a path does not leave, only its route",
+		"cmd/internal/httpserver/trace.go", "attribute.Int(\"http.response.status_code\", status))", "attribute.Int(\"http.response.status_code\", status), attribute.String(\"url.path\", r.URL.Path))",
+		"./cmd/internal/app", "TestTraces$",
+	},
+	{
+		"traces: an id that the client chose does not leave",
+		"cmd/internal/httpserver/trace.go", "of.OwnID()", "of.ID()",
+		"./cmd/internal/app", "TestTraces$",
+	},
+	{
+		"traces: a collector that moved is not followed",
+		"cmd/internal/telemetry/otlp.go", "return http.ErrUseLastResponse", "return nil",
+		"./cmd/internal/telemetry", "TestTracesAreLostQuietly",
+	},
+	{
+		"logs: the line of a request does not tell a path where it has a route",
+		"cmd/internal/httpserver/handler.go", "if of.Route() == \"\" {", "if true {",
+		"./cmd/internal/app", "TestLogs$",
+	},
+	{
+		"logs: every line of a request has its id",
+		"cmd/internal/telemetry/request.go", "slog.String(\"request_id\", id)", "slog.String(\"request\", id)",
+		"./cmd/internal/telemetry", "TestLinesTellTheirContext",
+	},
+	{
+		"metrics: what is held stays held while dry runs come and go",
+		"reconcile/standing.go", "if last.Status == identity.RunHeld {", "if last = runs.Compared; last.Status == identity.RunHeld && !last.DryRun {",
+		"./cmd/internal/app", "TestMetrics_Values",
+	},
+	{
 		"webhooks: an event waits for the earlier ones of its object",
 		"store/delivery.go", "AND e.object_id = d.object_id AND", "AND e.seq = d.seq AND",
 		"./connectors/webhook", "TestDeliverer_Order/sqlite",
