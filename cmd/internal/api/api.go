@@ -130,6 +130,9 @@ func New(o Options) (*API, error) {
 	a.register()
 	a.mux.HandleFunc("GET "+Prefix+"/openapi.json", a.serveDocument)
 	a.mux.HandleFunc("/", a.nothing)
+	if o.Frank {
+		return a, nil // nobody reads the document there
+	}
 	var err error
 	a.document, err = json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
 	return a, err
@@ -180,7 +183,7 @@ func writeJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// Document returns the OpenAPI document.
+// Document returns the OpenAPI document; nil with Options.Frank.
 func (a *API) Document() []byte { return a.document }
 
 // Run runs what was started until ctx ends, then waits for it.

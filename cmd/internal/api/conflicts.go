@@ -47,6 +47,15 @@ func (a *API) registerConflicts() {
 		id: "list-conflicts", method: http.MethodGet, path: "/conflicts", tag: tagConflicts, need: needViewer, summary: "List conflicts that wait for an operator, the oldest first",
 	}, a.listConflicts)
 	add(a, operation{
+		id: "show-conflict", method: http.MethodGet, path: "/conflicts/{id}", tag: tagConflicts, need: needViewer, summary: "Show a conflict (the beginning of the id is enough)",
+	}, func(ctx context.Context, in *ByID) (*bodyOf[Conflict], error) {
+		c, err := a.findConflict(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &bodyOf[Conflict]{conflictOf(&c)}, nil
+	})
+	add(a, operation{
 		id: "link-conflict", method: http.MethodPost, path: "/conflicts/{id}/link", tag: tagConflicts, need: needOperator, summary: "Say which account, or group, a record is",
 		description: "It becomes the connector's, whoever owned it, and is compared at once where the connector is configured.",
 	}, a.linkConflict)

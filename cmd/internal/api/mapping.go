@@ -398,3 +398,6 @@ func grantsText(grants []identity.TeamRole) string {
 	}
 	return strings.Join(texts, ", ")
 }
+
+// Empty tells whether there is nothing to change.
+func (p *MappingPlan) Empty() bool { return len(p.Rules)+len(p.Groups) == 0 && p.Default == nil }

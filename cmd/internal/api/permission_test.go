@@ -88,6 +88,7 @@ var calls = []call{
 	{"redeliver-event", "POST", "/webhooks/redeliver", object{"event_id": nothing}, "operator", ""},
 	{"enable-webhook", "POST", "/webhooks/enable", object{"name": "unknown"}, "admin", ""},
 	{"test-webhook", "POST", "/webhooks/test", object{"name": "unknown"}, "operator", ""},
+	{"show-conflict", "GET", "/conflicts/unknown", nil, "viewer", ""},
 	{"version", "GET", "/version", nil, "none", ""},
 	{"check", "POST", "/check", nil, "operator", ""},
 }

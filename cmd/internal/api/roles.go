@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -121,7 +122,7 @@ func (a *API) grant(ctx context.Context, user, team, role string, give bool) (*b
 	case err != nil:
 		return nil, nobody(err)
 	case !changed && !give:
-		return nil, notFound(u.UserName + " does not hold this role by hand: their access tells why it is held, if it is")
+		return nil, notFound(fmt.Sprintf("%[1]s has no %[2]s:%[3]s by hand: idpsync access %[1]s tells why it is held, if it is", u.UserName, t.Name, role))
 	}
 	return &bodyOf[Grant]{Grant{u.UserName, u.ID, t.Name, role, changed}}, nil
 }

@@ -194,11 +194,15 @@ func (a *API) startRuns(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	trigger := "api"
+	if callerOf(ctx).operator {
+		trigger = "cli"
+	}
 	var started Started
 	var first error
 	for _, source := range sources {
 		run, err := a.startRun(ctx, reconcile.Request{
-			Source: source, DryRun: body.DryRun, Full: body.Full, User: body.User, Group: body.Group, Trigger: "api", By: callerOf(ctx).actor, MaxDeactivations: body.MaxDeactivations,
+			Source: source, DryRun: body.DryRun, Full: body.Full, User: body.User, Group: body.Group, Trigger: trigger, By: callerOf(ctx).actor, MaxDeactivations: body.MaxDeactivations,
 		})
 		if err != nil && run.Status != identity.RunJoined {
 			p := a.answer(ctx, err)

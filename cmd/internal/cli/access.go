@@ -10,8 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/reconcile/lifecycle"
 	"github.com/idpsync/idpsync/reconcile/roles"
 	"github.com/idpsync/idpsync/store/identity"
 )
@@ -31,7 +29,7 @@ func (e *env) accessCommand() *cobra.Command {
 			"UTC, or how long ago (90m, 48h, 7d). What was changed in the database by hand is not in the log.",
 		Example: "  idpsync access ana@acme.test\n  idpsync access ana@acme.test --output json\n  idpsync access ana@acme.test --at 2026-03-01",
 		Args:    oneArg("USER"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
 			var moment time.Time
 			past := c.Flags().Changed("at")
 			if past {
@@ -40,18 +38,17 @@ func (e *env) accessCommand() *cobra.Command {
 					return usageError{fmt.Errorf("--at %w", err)}
 				}
 			}
-			u, err := a.FindUser(ctx, args[0])
+			u, err := d.findUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			if past {
-				return e.accessAt(ctx, a, u.ID, moment)
+				return e.accessAt(ctx, d, u.ID, moment)
 			}
-			grants, err := a.Store.EffectiveGrants(ctx, u.ID)
+			access, err := get[roles.Access](ctx, d, "/users"+part(u.ID)+"/access")
 			if err != nil {
 				return err
 			}
-			access := roles.Explain(&u, identity.SortGrants(grants))
 			if e.json() {
 				return e.print(access)
 			}
@@ -63,8 +60,8 @@ func (e *env) accessCommand() *cobra.Command {
 }
 
 // accessAt prints what somebody might do at a moment.
-func (e *env) accessAt(ctx context.Context, a *app.App, userID string, at time.Time) error {
-	access, err := lifecycle.AccessAt(ctx, a.Store, userID, at)
+func (e *env) accessAt(ctx context.Context, d *desk, userID string, at time.Time) error {
+	access, err := get[roles.PastAccess](ctx, d, "/users"+part(userID)+"/access", "at", at.Format(time.RFC3339Nano))
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/reconcile/lifecycle"
-	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 )
 
 func (e *env) usersDeactivate() *cobra.Command {
@@ -32,13 +30,17 @@ func (e *env) usersReactivate() *cobra.Command {
 }
 
 func (e *env) setActive(active bool, done string) func(*cobra.Command, []string) error {
-	return e.with(func(ctx context.Context, a *app.App, args []string) error {
-		u, err := a.FindUser(ctx, args[0])
+	verb := "/deactivate"
+	if active {
+		verb = "/reactivate"
+	}
+	return e.with(func(ctx context.Context, d *desk, args []string) error {
+		u, err := d.findUser(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		u, err = a.Applier.SetActive(ctx, e.actor(), u.ID, active, "by an administrator")
-		if errors.Is(err, store.ErrNotFound) {
+		u, err = post[api.User](ctx, d, "/users"+part(u.ID)+verb, nil)
+		if answered(err, problemNotFound) != nil {
 			return fmt.Errorf("%s is deleted: push or pull the person again", args[0])
 		}
 		if err != nil {
@@ -58,21 +60,31 @@ func (e *env) keysEnable() *cobra.Command {
 		Long: "Let in again with a key that was disabled because its owner was deactivated. The owner has to be active by now; a\n" +
 			"revoked key stays revoked.",
 		Example: "  idpsync keys enable 3fK9x2QaB7c",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			enabled, err := a.Applier.EnableKey(ctx, e.actor(), args[0])
-			switch {
-			case errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("no key %s: see idpsync keys list", args[0])
-			case errors.Is(err, lifecycle.ErrOwnerInactive):
-				return fmt.Errorf("key %s: %w", args[0], err)
-			case err != nil:
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			k, err := d.findKey(ctx, args[0])
+			if err != nil {
 				return err
-			case !enabled:
-				e.say("Key %s is not disabled.", args[0])
+			}
+			disabled := k.State == "disabled"
+			if _, err = post[api.Key](ctx, d, "/keys"+part(k.ID)+"/enable", nil); err != nil {
+				return fmt.Errorf("key %s: %w", k.ID, err)
+			}
+			if !disabled {
+				e.say("Key %s is not disabled.", k.ID)
 				return nil
 			}
-			e.say("Key %s lets in again.", args[0])
+			e.say("Key %s lets in again.", k.ID)
 			return nil
 		}),
 	}
+}
+
+// findKey returns the key with an id, which may have its prefix.
+func (d *desk) findKey(ctx context.Context, id string) (api.Key, error) {
+	id = strings.TrimPrefix(id, "idps_")
+	k, err := get[api.Key](ctx, d, "/keys"+part(id))
+	if answered(err, problemNotFound) != nil {
+		err = fmt.Errorf("no key %s: see idpsync keys list", id)
+	}
+	return k, err
 }

@@ -7,9 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/reconcile"
-	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -29,24 +27,18 @@ func (e *env) runsApprove() *cobra.Command {
 			if hash == "" {
 				return usageError{errors.New("--plan is required: the hash that `idpsync runs show " + args[0] + "` prints")}
 			}
-			return e.with(func(ctx context.Context, a *app.App, args []string) error {
-				run, err := e.findRun(ctx, a, args[0])
+			return e.with(func(ctx context.Context, d *desk, args []string) error {
+				run, err := findRun(ctx, d, args[0])
 				if err != nil {
 					return err
 				}
-				sources, err := a.Sources(run.Connector)
-				if err != nil {
-					return fmt.Errorf("run %s is of a connector that the configuration does not have: %w", run.ID, err)
-				}
-				bar := newBar(e.err, run.Connector)
-				run, err = a.Engine.Approve(ctx, reconcile.Approval{
-					Source: sources[0], RunID: run.ID, PlanHash: hash, By: e.actor(), Progress: bar.update,
-				})
+				bar, w := e.watch(run.Connector)
+				run, err = d.approve(ctx, &run, hash, w)
 				bar.done()
 				if err != nil {
 					return err
 				}
-				if err := e.printJournal(ctx, a.Store, &run, defaultLines); err != nil {
+				if err := e.printJournal(d.changes(ctx, run.ID), &run, defaultLines); err != nil {
 					return err
 				}
 				return asStatus(statusOfRuns([]identity.Run{run}, nil))
@@ -65,16 +57,17 @@ func (e *env) runsReject() *cobra.Command {
 			"again: mend the cause at the identity provider or in the scope.",
 		Example: "  idpsync runs reject 0199a3f2",
 		Args:    oneArg("ID"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			run, err := e.findRun(ctx, a, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			run, err := findRun(ctx, d, args[0])
 			if err != nil {
 				return err
 			}
-			if run, err = a.Engine.Reject(ctx, run.ID, e.actor()); err != nil {
+			told, err := post[api.Run](ctx, d, "/runs"+part(run.ID)+"/reject", nil)
+			if err != nil {
 				return err
 			}
 			if e.json() {
-				return e.print(asRunJSON(&run))
+				return e.print(runJSONOf(&told))
 			}
 			e.say("Rejected what run %s held.", run.ID)
 			return nil
@@ -83,10 +76,10 @@ func (e *env) runsReject() *cobra.Command {
 }
 
 // findRun returns the run that an id, or its beginning, means.
-func (e *env) findRun(ctx context.Context, a *app.App, id string) (identity.Run, error) {
-	run, err := a.Store.Run(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return run, fmt.Errorf("no run %s, or several runs begin so: see idpsync runs list", id)
+func findRun(ctx context.Context, d *desk, id string) (identity.Run, error) {
+	told, err := get[api.Run](ctx, d, "/runs"+part(id))
+	if answered(err, problemNotFound) != nil {
+		return identity.Run{}, fmt.Errorf("no run %s, or several runs begin so: see idpsync runs list", id)
 	}
-	return run, err
+	return runFrom(&told), err
 }

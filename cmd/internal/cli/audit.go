@@ -21,7 +21,8 @@ import (
 
 func (e *env) auditCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "audit", Short: "Read, export and verify the audit log",
+		Annotations: map[string]string{localOnly: "it reads the database"},
+		Use:         "audit", Short: "Read, export and verify the audit log",
 		Example: "  idpsync audit list --user ana@example.com\n  idpsync audit export > audit.jsonl\n  idpsync audit verify",
 	}
 	c.AddCommand(e.auditList(), e.auditExport(), e.auditVerify())
@@ -74,7 +75,7 @@ func (e *env) auditList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List what happened, the newest first",
 		Example: "  idpsync audit list\n  idpsync audit list --user ana@example.com --since 30d\n  idpsync audit list --type grant.* --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
+		RunE: e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
@@ -170,7 +171,7 @@ func (e *env) auditExport() *cobra.Command {
 			"before. The file can be verified without the database: idpsync audit verify --from-export. Standard error tells the head,\n" +
 			"which stands for all of it; keep it where who owns the database cannot change it.",
 		Example: "  idpsync audit export > audit.jsonl\n  idpsync audit export --since 24h --type user.*",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
+		RunE: e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
 			q, err := filter.query(ctx, a, time.Now())
 			if err != nil {
 				return err
@@ -257,7 +258,7 @@ func (e *env) auditVerify() *cobra.Command {
 			if partial {
 				return usageError{errors.New("--partial is for a file: say which one with --from-export")}
 			}
-			return e.with(func(ctx context.Context, a *app.App, _ []string) error {
+			return e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
 				verdict, err := a.Store.VerifyAudit(ctx, head, nil)
 				return e.printVerdict(verdictJSON{
 					Head: verdict.Head.String(), Sealed: verdict.Head.Count, Unsealed: verdict.Unsealed, UnsealedSince: optional(verdict.Oldest),

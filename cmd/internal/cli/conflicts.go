@@ -4,45 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
-
-// conflictJSON is a conflict as `--output json` prints it.
-type conflictJSON struct {
-	ID         string                  `json:"id"`
-	Connector  string                  `json:"connector"`
-	Object     identity.Object         `json:"object"`
-	SourceID   string                  `json:"source_id"`
-	Name       string                  `json:"name"`
-	Reason     string                  `json:"reason"`
-	Candidates []string                `json:"candidates"`
-	Status     identity.ConflictStatus `json:"status"`
-	FirstSeen  time.Time               `json:"first_seen"`
-	LastSeen   time.Time               `json:"last_seen"`
-	LastRun    string                  `json:"last_run"`
-	DecidedBy  string                  `json:"decided_by"`
-	DecidedAt  *time.Time              `json:"decided_at"`
-}
-
-func asConflictJSON(c *identity.Conflict) conflictJSON {
-	out := conflictJSON{
-		c.ID, c.Connector, c.Object, c.SourceID, c.Name, c.Reason, c.Candidates, c.Status, c.FirstSeen, c.LastSeen, c.LastRunID, c.DecidedBy, nil,
-	}
-	if out.Candidates == nil {
-		out.Candidates = []string{}
-	}
-	if !c.DecidedAt.IsZero() {
-		out.DecidedAt = &c.DecidedAt
-	}
-	return out
-}
 
 func (e *env) conflictsCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -59,19 +30,23 @@ func (e *env) conflictsList() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List conflicts that wait for an operator, the oldest first",
 		Example: "  idpsync conflicts list --connector okta\n  idpsync conflicts list --all --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			conflicts, err := a.Store.Conflicts(ctx, connector, all)
+		RunE: e.with(func(ctx context.Context, d *desk, _ []string) error {
+			which := ""
+			if all {
+				which = "true"
+			}
+			conflicts, _, err := listOf[api.Conflict](ctx, d, "/conflicts", 0, "connector", connector, "all", which)
 			if err != nil {
 				return err
 			}
 			head := []string{"CONFLICT", "CONNECTOR", "OBJECT", "NAME", "SOURCE ID", "STATUS", "SINCE", "REASON"}
-			object := func(c *identity.Conflict) any { return asConflictJSON(c) }
-			return printList(e, head, conflicts, object, func(c *identity.Conflict) []string {
-				status := string(c.Status)
+			object := func(c *api.Conflict) any { return c }
+			return printList(e, head, conflicts, object, func(c *api.Conflict) []string {
+				status := c.Status
 				if c.DecidedBy != "" {
 					status += " by " + c.DecidedBy
 				}
-				return []string{c.ID, c.Connector, string(c.Object), c.Name, c.SourceID, status, c.FirstSeen.Format(time.RFC3339), c.Reason}
+				return []string{c.ID, c.Connector, c.Object, c.Name, c.SourceID, status, c.FirstSeen.Format(time.RFC3339), c.Reason}
 			})
 		}),
 	}
@@ -97,38 +72,40 @@ func (e *env) conflictsLink() *cobra.Command {
 			}
 			return noArgs(c, args[2:])
 		},
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			conflict, err := findConflict(ctx, a, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			conflict, err := d.findConflict(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			id, name, err := findHeld(ctx, a, conflict.Object, args[1])
+			id, name, err := d.findHeld(ctx, conflict.Object, args[1])
 			if err != nil {
 				return err
 			}
-			if conflict, err = a.Applier.LinkConflict(ctx, e.actor(), conflict.ID, id); err != nil {
+			conflict, err = post[api.Conflict](ctx, d, "/conflicts"+part(conflict.ID)+"/link", object{conflict.Object: id, "later": true})
+			if err != nil {
 				return err
 			}
 			e.say("Linked: %s's %s %s is %s.", conflict.Connector, conflict.Object, conflict.SourceID, name)
-			return e.compareLinked(ctx, a, &conflict)
+			return e.compareLinked(ctx, d, &conflict)
 		}),
 	}
 }
 
 // compareLinked compares what was linked, where the connector is configured.
-func (e *env) compareLinked(ctx context.Context, a *app.App, conflict *identity.Conflict) error {
-	sources, err := a.Sources(conflict.Connector)
+func (e *env) compareLinked(ctx context.Context, d *desk, conflict *api.Conflict) error {
+	names, err := e.connectorNames(ctx)
 	if err != nil {
+		return err
+	}
+	if !slices.Contains(names, conflict.Connector) {
 		e.say("The configuration has no connector %s: it is compared when it has one again.", conflict.Connector)
 		return e.printConflict(conflict)
 	}
-	req := reconcile.Request{Source: sources[0], Trigger: "cli"}
-	if conflict.Object == identity.ObjectGroup {
-		req.Group = conflict.SourceID
-	} else {
-		req.User = conflict.SourceID
+	want := wanted{user: conflict.SourceID}
+	if conflict.Object == string(identity.ObjectGroup) {
+		want.user, want.group = "", conflict.SourceID
 	}
-	run, err := a.Engine.Run(ctx, req)
+	run, err := d.run(ctx, conflict.Connector, &want, watch{step: func(reconcile.Step) {}})
 	if errors.Is(err, store.ErrBusy) {
 		e.say("A run of %s is going: the next one compares it.", conflict.Connector)
 		return e.printConflict(conflict)
@@ -139,18 +116,18 @@ func (e *env) compareLinked(ctx context.Context, a *app.App, conflict *identity.
 	if err := e.printConflict(conflict); err != nil {
 		return err
 	}
-	if err := e.printJournal(ctx, a.Store, &run, defaultLines); err != nil {
+	if err := e.printJournal(d.changes(ctx, run.ID), &run, defaultLines); err != nil {
 		return err
 	}
 	return asStatus(statusOfRuns([]identity.Run{run}, nil))
 }
 
 // printConflict prints a conflict that was decided, for programs.
-func (e *env) printConflict(c *identity.Conflict) error {
+func (e *env) printConflict(c *api.Conflict) error {
 	if !e.json() {
 		return nil
 	}
-	return e.print(asConflictJSON(c))
+	return e.print(c)
 }
 
 func (e *env) conflictsIgnore() *cobra.Command {
@@ -162,12 +139,13 @@ func (e *env) conflictsIgnore() *cobra.Command {
 			"looked at again by the next run. The beginning of the id is enough.",
 		Example: "  idpsync conflicts ignore 5f2c\n  idpsync conflicts ignore 5f2c --undo",
 		Args:    oneArg("ID"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			conflict, err := findConflict(ctx, a, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			conflict, err := d.findConflict(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			if conflict, err = a.Applier.IgnoreConflict(ctx, e.actor(), conflict.ID, undo); err != nil {
+			conflict, err = post[api.Conflict](ctx, d, "/conflicts"+part(conflict.ID)+"/ignore", object{"undo": undo})
+			if err != nil {
 				return err
 			}
 			if undo {
@@ -183,20 +161,20 @@ func (e *env) conflictsIgnore() *cobra.Command {
 }
 
 // findConflict returns the conflict that an id, or its beginning, means.
-func findConflict(ctx context.Context, a *app.App, id string) (identity.Conflict, error) {
-	c, err := a.Store.Conflict(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
+func (d *desk) findConflict(ctx context.Context, id string) (api.Conflict, error) {
+	c, err := get[api.Conflict](ctx, d, "/conflicts"+part(id))
+	if answered(err, problemNotFound) != nil {
 		return c, fmt.Errorf("no conflict %s, or several begin so: see idpsync conflicts list --all", id)
 	}
 	return c, err
 }
 
 // findHeld returns the id and the name of the account or group that an operator means.
-func findHeld(ctx context.Context, a *app.App, object identity.Object, name string) (id, called string, err error) {
-	if object == identity.ObjectGroup {
-		g, err := a.FindGroup(ctx, name)
+func (d *desk) findHeld(ctx context.Context, object, name string) (id, called string, err error) {
+	if object == string(identity.ObjectGroup) {
+		g, err := d.findGroup(ctx, name)
 		return g.ID, g.DisplayName, err
 	}
-	u, err := a.FindUser(ctx, name)
+	u, err := d.findUser(ctx, name)
 	return u.ID, u.UserName, err
 }

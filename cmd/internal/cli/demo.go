@@ -30,6 +30,8 @@ func (e *env) demoCommand() *cobra.Command {
 	var dir, listen string
 	var people, groups int
 	c := &cobra.Command{
+		Annotations: map[string]string{localOnly: "it makes its own database and server"},
+
 		Use:   "demo",
 		Short: "See the main job work: a fake Okta tenant, pulled, changed and repaired",
 		Long: "Start a fake Okta tenant, pull it into an embedded SQLite database, let people come, leave, change their names and\n" +
@@ -204,7 +206,11 @@ func (d *demo) run(ctx context.Context, dryRun bool) (identity.Run, error) {
 	if err != nil {
 		return identity.Run{}, err
 	}
-	run, err := d.runOne(ctx, d.app, reconcile.Request{Source: sources[0], DryRun: dryRun, Trigger: "demo"}, demoLines)
+	here := &localRunner{env: d.env, app: d.app}
+	bar, w := d.watch("okta")
+	run, err := here.request(ctx, reconcile.Request{Source: sources[0], DryRun: dryRun, Trigger: "demo"}, w)
+	bar.done()
+	run, err = d.printEnd(ctx, here, run, err, demoLines)
 	if err != nil {
 		return run, err
 	}

@@ -40,7 +40,7 @@ func statusOf(err error) int {
 		return int(status)
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, store.ErrBusy):
+	case errors.Is(err, store.ErrBusy), answered(err, problemBusy) != nil:
 		return exitBusy
 	}
 	return exitError

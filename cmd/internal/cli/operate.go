@@ -5,22 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
-	"runtime"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/apikey"
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/cmd/internal/signin"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/store"
 )
 
 func (e *env) serveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "serve",
-		Short: "Run the SCIM endpoint, the scheduler and the probes in one process",
+		Annotations: map[string]string{localOnly: "it is the server"},
+		Use:         "serve",
+		Short:       "Run the SCIM endpoint, the scheduler and the probes in one process",
 		Long: "Run the SCIM 2.0 endpoint (/scim/v2), the administration API (/api/v1), the scheduled pulls, /healthz, /readyz and\n" +
 			"/metrics, until SIGINT or SIGTERM; then let requests finish and stop the runs that are going: the next start repairs\n" +
 			"what they left. Several processes may serve one PostgreSQL.",
@@ -52,30 +49,18 @@ func (e *env) adminCommand() *cobra.Command {
 			if err != nil || address.Address != args[0] {
 				return usageError{fmt.Errorf("%q is not an e-mail address", args[0])}
 			}
-			a, err := e.open(c.Context(), true)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			password := signin.NewPassword()
-			hash, err := signin.HashPassword(password)
-			if err != nil {
-				return err
-			}
-			u, err := a.Applier.CreateAdmin(c.Context(), e.actor(), args[0], hash, provisioner)
-			var taken *store.DuplicateError
-			if errors.As(err, &taken) {
-				return fmt.Errorf("%s exists already (%s): choose another e-mail address for the local admin", args[0], taken.ID)
-			}
-			if err != nil {
-				return err
-			}
-			if e.json() {
-				return e.print(map[string]any{"id": u.ID, "user_name": u.UserName, "password": password, "scim_provisioner": provisioner})
-			}
-			e.say("Created the local admin %s. Its password, shown once:", u.UserName)
-			fmt.Fprintln(e.out, password)
-			return nil
+			return e.with(func(ctx context.Context, d *desk, args []string) error {
+				made, err := post[api.NewAdmin](ctx, d, "/admins", object{"user_name": args[0], "scim_provisioner": provisioner})
+				if err != nil {
+					return err
+				}
+				if e.json() {
+					return e.print(made)
+				}
+				e.say("Created the local admin %s. Its password, shown once:", made.UserName)
+				fmt.Fprintln(e.out, made.Password)
+				return nil
+			})(c, args)
 		},
 	}
 	create.Flags().BoolVar(&provisioner, "scim", false, "also give scim_provisioner, to own SCIM keys")
@@ -93,25 +78,6 @@ type keyJSON struct {
 	Created   time.Time  `json:"created"`
 	Expires   *time.Time `json:"expires"`
 	LastUsed  *time.Time `json:"last_used"`
-}
-
-func orNil(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func keyState(k *store.Key, now time.Time) string {
-	switch {
-	case !k.Revoked.IsZero():
-		return "revoked"
-	case !k.Disabled.IsZero():
-		return "disabled"
-	case !k.Live(now):
-		return "expired"
-	}
-	return "live"
 }
 
 func (e *env) keysCommand() *cobra.Command {
@@ -136,47 +102,41 @@ func (e *env) keysCreate() *cobra.Command {
 			if expires < 0 {
 				return usageError{fmt.Errorf("--expires %s: want a positive duration, for example 720h", expires)}
 			}
-			config, err := e.load()
-			if err != nil {
-				return err
-			}
 			if connector != "" {
-				if err := knownConnector(config, connector); err != nil {
+				names, err := e.connectorNames(c.Context())
+				if err == nil {
+					err = knownConnector(names, connector)
+				}
+				if err != nil {
 					return err
 				}
 			}
-			a, err := e.openWith(c.Context(), config, true)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			owner, err := a.FindUser(c.Context(), user)
-			if err != nil {
-				return err
-			}
-			if !owner.Active {
-				return fmt.Errorf("%s is not active: its keys would be of no use", owner.UserName)
-			}
-			key := apikey.Generate()
-			held := store.Key{
-				ID: key.ID(), UserID: owner.ID, UserName: owner.UserName, Name: name, Connector: connector,
-				Source: connector, Hash: key.Hash(), Created: time.Now().UTC(),
-			}
-			if connector == "" {
-				held.Source = "scim:" + key.ID()
-			}
-			if expires > 0 {
-				held.Expires = held.Created.Add(expires)
-			}
-			if err := a.Applier.CreateKey(c.Context(), e.actor(), held); err != nil {
-				return err
-			}
-			e.say("Created key %s of %s. It is shown this once.", key.ID(), owner.UserName)
-			if e.json() {
-				return e.print(map[string]any{"id": key.ID(), "key": key.Reveal()})
-			}
-			fmt.Fprintln(e.out, key.Reveal())
-			return nil
+			return e.with(func(ctx context.Context, d *desk, _ []string) error {
+				owner, err := d.findUser(ctx, user)
+				if err != nil {
+					return err
+				}
+				if !owner.Active {
+					return fmt.Errorf("%s is not active: its keys would be of no use", owner.UserName)
+				}
+				body := object{"user": owner.ID, "name": name}
+				if connector != "" {
+					body["connector"] = connector
+				}
+				if expires > 0 {
+					body["expires"] = expires.String()
+				}
+				made, err := post[api.NewKey](ctx, d, "/keys", body)
+				if err != nil {
+					return err
+				}
+				e.say("Created key %s of %s. It is shown this once.", made.ID, owner.UserName)
+				if e.json() {
+					return e.print(object{"id": made.ID, "key": made.Secret})
+				}
+				fmt.Fprintln(e.out, made.Secret)
+				return nil
+			})(c, nil)
 		},
 	}
 	c.Flags().StringVar(&user, "user", "", "owner of the key, by userName or id: `EMAIL`")
@@ -190,22 +150,21 @@ func (e *env) keysCreate() *cobra.Command {
 func (e *env) keysList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List API keys; secrets are never shown", Example: "  idpsync keys list --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			keys, err := a.Store.Keys(ctx)
+		RunE: e.with(func(ctx context.Context, d *desk, _ []string) error {
+			keys, _, err := listOf[api.Key](ctx, d, "/keys", 0)
 			if err != nil {
 				return err
 			}
-			now := time.Now()
 			head := []string{"KEY", "NAME", "OWNER", "CONNECTOR", "STATE", "CREATED", "LAST USED"}
-			object := func(k *store.Key) any {
-				return keyJSON{k.ID, k.Name, k.UserName, k.Connector, keyState(k, now), k.Created, orNil(k.Expires), orNil(k.LastUsed)}
+			object := func(k *api.Key) any {
+				return keyJSON{k.ID, k.Name, k.User, k.Connector, k.State, k.Created, k.Expires, k.LastUsed}
 			}
-			return printList(e, head, keys, object, func(k *store.Key) []string {
+			return printList(e, head, keys, object, func(k *api.Key) []string {
 				used := "never"
-				if !k.LastUsed.IsZero() {
+				if k.LastUsed != nil {
 					used = k.LastUsed.Format(time.RFC3339)
 				}
-				return []string{k.ID, k.Name, k.UserName, dash(k.Connector), keyState(k, now), k.Created.Format(time.RFC3339), used}
+				return []string{k.ID, k.Name, k.User, dash(k.Connector), k.State, k.Created.Format(time.RFC3339), used}
 			})
 		}),
 	}
@@ -214,70 +173,25 @@ func (e *env) keysList() *cobra.Command {
 func (e *env) keysRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke ID", Short: "Revoke an API key for good, from the next request on", Args: oneArg("ID"), Example: "  idpsync keys revoke 3fK9x2Qa",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			id := strings.TrimPrefix(args[0], "idps_")
-			if err := a.Applier.RevokeKey(ctx, e.actor(), id); errors.Is(err, store.ErrNotFound) {
-				return fmt.Errorf("no key %s: see idpsync keys list", id)
-			} else if err != nil {
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			k, err := d.findKey(ctx, args[0])
+			if err != nil {
 				return err
 			}
-			e.say("Revoked key %s.", id)
+			if _, err := remove[struct{}](ctx, d, "/keys"+part(k.ID)); err != nil {
+				return err
+			}
+			e.say("Revoked key %s.", k.ID)
 			return nil
 		}),
 	}
 }
 
-func (e *env) checkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check",
-		Short: "Try configuration, database, clock, break glass and connectors; say what is wrong and the remedy",
-		Long: "Try everything that an installation needs and print what was found, with the remedy where something is wrong.\n\n" +
-			"Exit status: 0 all is well, 1 something is wrong.",
-		Example: "  idpsync check\n  idpsync check --config /etc/idpsync/idpsync.yaml --output json",
-		RunE: func(c *cobra.Command, _ []string) error {
-			config, err := e.load()
-			if err != nil {
-				return err
-			}
-			logger, err := e.logger(config, true)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(c.Context(), 2*time.Minute)
-			defer cancel()
-			wrong := 0
-			p := e.palette()
-			for _, item := range app.Check(ctx, config, logger) {
-				if !item.OK {
-					wrong++
-				}
-				if e.json() {
-					if err := e.print(item); err != nil {
-						return err
-					}
-					continue
-				}
-				mark := p.paint(green, "ok   ")
-				if !item.OK {
-					mark = p.paint(red, "WRONG")
-				}
-				fmt.Fprintf(e.out, "%s  %s: %s: %s\n", mark, item.Of, item.Name, item.Detail)
-				if item.Remedy != "" {
-					fmt.Fprintf(e.out, "       %s\n", item.Remedy)
-				}
-			}
-			if wrong > 0 {
-				return exitStatus(exitError)
-			}
-			return nil
-		},
-	}
-}
-
 func (e *env) migrateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "migrate",
-		Short: "Bring the database's schema up to date",
+		Annotations: map[string]string{localOnly: "a schema is brought up to date where the database is, by the program that comes with it"},
+		Use:         "migrate",
+		Short:       "Bring the database's schema up to date",
 		Long: "Bring the database's schema up to date. A fresh database, and SQLite always, are set up by whichever command comes\n" +
 			"first; a PostgreSQL that is in use is migrated by this command only.",
 		Example: "  idpsync migrate --config /etc/idpsync/idpsync.yaml",
@@ -299,24 +213,6 @@ func (e *env) migrateCommand() *cobra.Command {
 				return e.print(map[string]any{"schema_version": version, "dialect": s.Dialect()})
 			}
 			fmt.Fprintf(e.out, "%s schema at version %d\n", s.Dialect(), version)
-			return nil
-		},
-	}
-}
-
-func (e *env) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  idpsync version --output json",
-		RunE: func(*cobra.Command, []string) error {
-			p := app.Program()
-			if e.json() {
-				return e.print(map[string]any{"version": p.Version, "revision": p.Revision, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
-			}
-			line := "idpsync " + p.Version
-			if p.Revision != "" {
-				line += " (" + p.Revision[:min(12, len(p.Revision))] + ")"
-			}
-			fmt.Fprintln(e.out, line, runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
 			return nil
 		},
 	}

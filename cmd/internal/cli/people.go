@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -36,10 +36,10 @@ type userJSON struct {
 	Groups       []string            `json:"groups,omitempty"`
 }
 
-func asUserJSON(u *identity.User) userJSON {
+func asUserJSON(u *api.User) userJSON {
 	return userJSON{
-		ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, DisplayName: u.DisplayName(), Email: u.Email(), Active: u.Active,
-		Reason: u.Reason, Origin: u.Origin, Source: u.Source, SourceID: u.SourceID, Deleted: u.Deleted(), Version: u.Version,
+		ID: u.ID, UserName: u.UserName, ExternalID: u.ExternalID, DisplayName: u.DisplayName, Email: u.Email, Active: u.Active,
+		Reason: u.Reason, Origin: identity.Origin(u.Origin), Source: u.Source, SourceID: u.SourceID, Deleted: u.Deleted, Version: u.Version,
 		Created: u.Created, LastModified: u.LastModified,
 	}
 }
@@ -59,33 +59,23 @@ func (e *env) usersCommand() *cobra.Command {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
-			a, err := e.open(c.Context(), true)
+			ctx, d, err := e.desk(c.Context())
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			var where store.And
-			if search != "" {
-				where = append(where, store.Or{
-					store.Compare{Field: store.FieldUserName, Op: store.OpCo, Value: search},
-					store.Compare{Field: store.FieldDisplayName, Op: store.OpCo, Value: search},
-					store.Compare{Field: store.FieldEmail, Op: store.OpCo, Value: search},
-				})
-			}
-			if source != "" {
-				where = append(where, store.Compare{Field: store.FieldSource, Op: store.OpEq, Value: source})
-			}
+			defer d.close()
+			which := ""
 			if active || inactive {
-				where = append(where, store.Compare{Field: store.FieldActive, Op: store.OpEq, Value: active})
+				which = strconv.FormatBool(active)
 			}
-			users, total, err := a.Store.Users(c.Context(), store.UserQuery{Where: where, Limit: limit, Deleted: true})
+			users, total, err := listOf[api.User](ctx, d, "/users", limit, "search", search, "source", source, "active", which)
 			if err != nil {
 				return err
 			}
 			head := []string{"USER", "NAME", "STATE", "ORIGIN", "SOURCE", "CHANGED"}
-			object := func(u *identity.User) any { return asUserJSON(u) }
-			err = printList(e, head, users, object, func(u *identity.User) []string {
-				return []string{u.UserName, u.DisplayName(), stateText(u), string(u.Origin), dash(u.Source), u.LastModified.Format(time.RFC3339)}
+			object := func(u *api.User) any { return asUserJSON(u) }
+			err = printList(e, head, users, object, func(u *api.User) []string {
+				return []string{u.UserName, u.DisplayName, stateText(u), u.Origin, dash(u.Source), u.LastModified.Format(time.RFC3339)}
 			})
 			e.sayOf(len(users), total)
 			return err
@@ -99,18 +89,18 @@ func (e *env) usersCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show USER", Short: "Show a person (by userName, id or externalId)", Args: oneArg("USER"),
 		Example: "  idpsync users show ana@acme.test\n  idpsync users show 00u1a2b3c4d5e6f7g8h9 --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			u, err := a.FindUser(ctx, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			found, err := d.findUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			groups, err := a.Store.GroupsOfUsers(ctx, []string{u.ID})
+			u, err := get[api.UserDetail](ctx, d, "/users"+part(found.ID))
 			if err != nil {
 				return err
 			}
-			out := asUserJSON(&u)
+			out := asUserJSON(&u.User)
 			out.Attributes = u.Attributes
-			for _, g := range groups[u.ID] {
+			for _, g := range u.Groups {
 				out.Groups = append(out.Groups, g.DisplayName)
 			}
 			if e.json() {
@@ -120,8 +110,8 @@ func (e *env) usersCommand() *cobra.Command {
 				{"id", u.ID},
 				{"userName", u.UserName},
 				{"externalId", dash(u.ExternalID)},
-				{"state", stateText(&u)},
-				{"origin", string(u.Origin)},
+				{"state", stateText(&u.User)},
+				{"origin", u.Origin},
 				{"source", strings.TrimSpace(dash(u.Source) + " " + u.SourceID)},
 				{"groups", dash(strings.Join(out.Groups, ", "))},
 				{"version", fmt.Sprint(u.Version)},
@@ -138,9 +128,9 @@ func (e *env) usersCommand() *cobra.Command {
 	return c
 }
 
-func stateText(u *identity.User) string {
+func stateText(u *api.User) string {
 	switch {
-	case u.Deleted():
+	case u.Deleted:
 		return "deleted over SCIM"
 	case u.Active:
 		return "active"
@@ -172,10 +162,10 @@ type groupJSON struct {
 	MemberNames  []string            `json:"member_names,omitempty"`
 }
 
-func asGroupJSON(g *identity.Group) groupJSON {
+func asGroupJSON(g *api.Group) groupJSON {
 	return groupJSON{
 		ID: g.ID, DisplayName: g.DisplayName, ExternalID: g.ExternalID, Source: g.Source, SourceID: g.SourceID,
-		Members: g.MemberCount, Version: g.Version, Created: g.Created, LastModified: g.LastModified,
+		Members: g.Members, Version: g.Version, Created: g.Created, LastModified: g.LastModified,
 	}
 }
 
@@ -189,26 +179,19 @@ func (e *env) groupsCommand() *cobra.Command {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
-			a, err := e.open(c.Context(), true)
+			ctx, d, err := e.desk(c.Context())
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			var where store.And
-			if search != "" {
-				where = append(where, store.Compare{Field: store.FieldDisplayName, Op: store.OpCo, Value: search})
-			}
-			if source != "" {
-				where = append(where, store.Compare{Field: store.FieldSource, Op: store.OpEq, Value: source})
-			}
-			groups, total, err := a.Store.Groups(c.Context(), store.GroupQuery{Where: where, Limit: limit})
+			defer d.close()
+			groups, total, err := listOf[api.Group](ctx, d, "/groups", limit, "search", search, "source", source)
 			if err != nil {
 				return err
 			}
 			head := []string{"GROUP", "MEMBERS", "SOURCE", "ID", "CHANGED"}
-			object := func(g *identity.Group) any { return asGroupJSON(g) }
-			err = printList(e, head, groups, object, func(g *identity.Group) []string {
-				return []string{g.DisplayName, fmt.Sprint(g.MemberCount), dash(g.Source), g.ID, g.LastModified.Format(time.RFC3339)}
+			object := func(g *api.Group) any { return asGroupJSON(g) }
+			err = printList(e, head, groups, object, func(g *api.Group) []string {
+				return []string{g.DisplayName, fmt.Sprint(g.Members), dash(g.Source), g.ID, g.LastModified.Format(time.RFC3339)}
 			})
 			e.sayOf(len(groups), total)
 			return err
@@ -220,31 +203,31 @@ func (e *env) groupsCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show GROUP", Short: "Show a group (by displayName, id or externalId) with members and what it grants", Args: oneArg("GROUP"),
 		Example: "  idpsync groups show Engineering",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			g, err := a.FindGroup(ctx, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			found, err := d.findGroup(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			grants, err := a.Store.GroupGrants(ctx, []string{g.ID})
+			g, err := get[api.GroupDetail](ctx, d, "/groups"+part(found.ID))
 			if err != nil {
 				return err
 			}
-			members, err := a.Store.MembersOfGroups(ctx, []string{g.ID})
+			members, _, err := listOf[api.Member](ctx, d, "/groups"+part(g.ID)+"/members", 0)
 			if err != nil {
 				return err
 			}
-			out := asGroupJSON(&g)
+			out := asGroupJSON(&g.Group)
 			var gives []string
-			for _, grant := range grants[g.ID] {
-				out.Grants = append(out.Grants, identity.TeamRole{Team: grant.TeamName, Role: grant.Role})
-				gives = append(gives, grant.TeamName+":"+grant.Role)
+			for _, grant := range g.Grants {
+				out.Grants = append(out.Grants, identity.TeamRole(grant))
+				gives = append(gives, grant.Team+":"+grant.Role)
 			}
-			for _, m := range members[g.ID] {
-				name := m.UserName
-				if m.Group {
-					name = "group " + m.DisplayName
-				}
-				out.MemberNames = append(out.MemberNames, name)
+			for _, m := range members {
+				out.MemberNames = append(out.MemberNames, m.UserName)
+			}
+			slices.Sort(out.MemberNames)
+			for _, nested := range g.Nested {
+				out.MemberNames = append(out.MemberNames, "group "+nested.DisplayName)
 			}
 			if e.json() {
 				return e.print(out)
@@ -255,7 +238,7 @@ func (e *env) groupsCommand() *cobra.Command {
 				{"externalId", dash(g.ExternalID)},
 				{"source", strings.TrimSpace(dash(g.Source) + " " + g.SourceID)},
 				{"grants", dash(strings.Join(gives, ", "))},
-				{"members", fmt.Sprintf("%d: %s", g.MemberCount, strings.Join(out.MemberNames, ", "))},
+				{"members", fmt.Sprintf("%d: %s", g.Members, strings.Join(out.MemberNames, ", "))},
 				{"changed", g.LastModified.Format(time.RFC3339)},
 			})
 		}),

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -255,6 +256,11 @@ type decisionJSON struct {
 	At   time.Time             `json:"at"`
 }
 
+func runJSONOf(told *api.Run) runJSON {
+	run := runFrom(told)
+	return asRunJSON(&run)
+}
+
 func asRunJSON(run *identity.Run) runJSON {
 	out := runJSON{
 		Type: "run", RunID: run.ID, Connector: run.Connector, Kind: run.Kind, Trigger: run.Trigger, DryRun: run.DryRun,
@@ -268,4 +274,12 @@ func asRunJSON(run *identity.Run) runJSON {
 		out.Finished, out.DurationMS = &run.Finished, run.Finished.Sub(run.Started).Milliseconds()
 	}
 	return out
+}
+
+// optional is a time, or nil for none.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }

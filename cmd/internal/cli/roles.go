@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/api/client"
 	"github.com/idpsync/idpsync/configs"
 	"github.com/idpsync/idpsync/reconcile/lifecycle"
-	"github.com/idpsync/idpsync/reconcile/roles"
-	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -55,70 +55,57 @@ func teamRoles(texts []string) ([]identity.TeamRole, error) {
 
 // mappedJSON is a rule of the role mapping as `--output json` prints it.
 type mappedJSON struct {
-	Group    string              `json:"group"`
-	GroupID  string              `json:"group_id"`
-	Members  int                 `json:"members"`
-	Grants   []identity.TeamRole `json:"grants"`
-	Declared bool                `json:"declared"`
+	Group    string         `json:"group"`
+	GroupID  string         `json:"group_id"`
+	Members  int            `json:"members"`
+	Grants   []api.TeamRole `json:"grants"`
+	Declared bool           `json:"declared"`
 }
 
 func (e *env) rolesList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the role mapping that is in force", Example: "  idpsync roles list --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			mapping, err := a.Applier.Mapping(ctx)
+		RunE: e.with(func(ctx context.Context, d *desk, _ []string) error {
+			mapping, err := get[api.Mapping](ctx, d, "/role-mappings")
 			if err != nil {
 				return err
 			}
-			_, declared := a.Applier.Declared()
-			var list []mappedJSON
-			for _, rule := range mapping.Rules() {
-				m := mappedJSON{Group: rule.Group, Grants: rule.Grants, Declared: declared}
-				groups, err := a.Store.MappedGroups(ctx, []string{identity.Normalize(rule.Group)})
-				if err != nil {
-					return err
+			object := func(rule *api.Rule) any {
+				m := mappedJSON{Group: rule.Group, GroupID: rule.GroupID, Grants: rule.Grants, Declared: mapping.Declared}
+				if rule.Members != nil {
+					m.Members = *rule.Members
 				}
-				if len(groups) > 0 {
-					m.GroupID, m.Members = groups[0].ID, groups[0].MemberCount
-				}
-				list = append(list, m)
+				return m
 			}
-			err = printList(e, []string{"GROUP", "GIVES", "MEMBERS"}, list, func(m *mappedJSON) any { return m }, func(m *mappedJSON) []string {
-				members := fmt.Sprint(m.Members)
-				if m.GroupID == "" {
-					members = "no such group yet"
+			err = printList(e, []string{"GROUP", "GIVES", "MEMBERS"}, mapping.Items, object, func(rule *api.Rule) []string {
+				members := "no such group yet"
+				if rule.Members != nil {
+					members = strconv.Itoa(*rule.Members)
 				}
-				return []string{m.Group, grantsText(m.Grants), members}
+				return []string{rule.Group, grantsText(rule.Grants), members}
 			})
 			if err != nil || e.json() {
 				return err
 			}
-			if role := mapping.DefaultRole(); role != "" {
+			if role := mapping.DefaultRole; role != "" {
 				e.say("Every group gives its members %s on its own team (default_role).", role)
 			}
-			if declared {
-				e.say("The configuration declares the role mapping: change role_mapping there.")
-				return e.sayWaiting(ctx, a)
+			if !mapping.Declared {
+				return nil
+			}
+			e.say("The configuration declares the role mapping: change role_mapping there.")
+			switch {
+			case mapping.Problem != "":
+				e.say("It is not in force: %s", mapping.Problem)
+			case mapping.Waiting != nil:
+				e.say("It says something else than what is in force: idpsync roles apply --dry-run shows what, idpsync roles apply does it.")
 			}
 			return nil
 		}),
 	}
 }
 
-// sayWaiting says what of a declared mapping is not in force.
-func (e *env) sayWaiting(ctx context.Context, a *app.App) error {
-	p, err := a.SyncMapping(ctx, e.actor(), true, "")
-	if err != nil {
-		e.say("It is not in force: %v", err)
-		return nil
-	}
-	if !p.Empty() {
-		e.say("It says something else than what is in force: idpsync roles apply --dry-run shows what, idpsync roles apply does it.")
-	}
-	return nil
-}
-
-func grantsText(grants []identity.TeamRole) string {
+func grantsText(grants []api.TeamRole) string {
 	texts := make([]string, len(grants))
 	for i, g := range grants {
 		texts[i] = g.Team + ":" + g.Role
@@ -158,7 +145,7 @@ func (e *env) rolesMap() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.remap(c.Context(), roles.Edit{Map: []roles.Rule{{Group: args[0], Grants: grants}}}, f)
+			return e.remap(c.Context(), http.MethodPost, "/role-mappings", object{"group": args[0], "grants": grants, "add": true}, f)
 		},
 	}
 	f.add(c)
@@ -181,41 +168,15 @@ func (e *env) rolesUnmap() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.with(func(ctx context.Context, a *app.App, _ []string) error {
-				rule := roles.Rule{Group: args[0], Grants: grants}
-				if err := isMapped(ctx, a, rule); err != nil {
-					return err
-				}
-				return e.remapWith(ctx, a, roles.Edit{Unmap: []roles.Rule{rule}}, f)
-			})(c, args)
+			body := object{"group": args[0]}
+			if len(grants) > 0 {
+				body["grants"] = grants
+			}
+			return e.remap(c.Context(), http.MethodPost, "/role-mappings/unmap", body, f)
 		},
 	}
 	f.add(c)
 	return c
-}
-
-// isMapped refuses to unmap what is not mapped: it is a name that was mistyped.
-func isMapped(ctx context.Context, a *app.App, rule roles.Rule) error {
-	if _, declared := a.Applier.Declared(); declared {
-		return nil // refused with that reason
-	}
-	mapping, err := a.Applier.Mapping(ctx)
-	if err != nil {
-		return err
-	}
-	all := mapping.Rules()
-	i := slices.IndexFunc(all, func(r roles.Rule) bool { return identity.Normalize(r.Group) == identity.Normalize(rule.Group) })
-	if i < 0 {
-		return fmt.Errorf("the role mapping has no rule for group %s: see idpsync roles list", rule.Group)
-	}
-	for _, g := range rule.Grants {
-		if !slices.ContainsFunc(all[i].Grants, func(x identity.TeamRole) bool {
-			return x.Role == g.Role && identity.Normalize(x.Team) == identity.Normalize(g.Team)
-		}) {
-			return fmt.Errorf("group %s is not mapped to %s:%s, only to %s", rule.Group, g.Team, g.Role, grantsText(all[i].Grants))
-		}
-	}
-	return nil
 }
 
 func (e *env) rolesApply() *cobra.Command {
@@ -231,16 +192,13 @@ func (e *env) rolesApply() *cobra.Command {
 		Example: "  idpsync roles apply -f mapping.yaml --dry-run\n  idpsync roles apply -f mapping.yaml --plan sha256:5f2c...",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if file == "" {
-				return e.with(func(ctx context.Context, a *app.App, _ []string) error {
-					p, err := a.SyncMapping(ctx, e.actor(), f.dryRun, f.hash)
-					return e.remapped(a, &p, err, f)
-				})(c, nil)
+				return e.remap(c.Context(), http.MethodPost, "/role-mappings/apply", object{}, f)
 			}
 			rules, err := e.readMapping(file)
 			if err != nil {
 				return err
 			}
-			return e.remap(c.Context(), roles.Edit{All: &rules}, f)
+			return e.remap(c.Context(), http.MethodPut, "/role-mappings", object{"items": rules}, f)
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "read the role mapping from `FILE`, - for standard input")
@@ -251,7 +209,7 @@ func (e *env) rolesApply() *cobra.Command {
 // mostMapping bounds what is read of a role mapping.
 const mostMapping = 8 << 20
 
-func (e *env) readMapping(file string) ([]roles.Rule, error) {
+func (e *env) readMapping(file string) ([]api.RuleIn, error) {
 	in := e.in
 	if file != "-" {
 		f, err := os.Open(file)
@@ -269,11 +227,11 @@ func (e *env) readMapping(file string) ([]roles.Rule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	rules := []roles.Rule{}
+	rules := []api.RuleIn{}
 	for i, m := range list {
-		rule := roles.Rule{Group: m.Group}
+		rule := api.RuleIn{Group: m.Group}
 		for _, g := range m.Grants {
-			rule.Grants = append(rule.Grants, identity.TeamRole{Team: g.Team, Role: g.Role})
+			rule.Grants = append(rule.Grants, api.TeamRole{Team: g.Team, Role: g.Role})
 		}
 		if identity.Normalize(m.Group) == "" || len(rule.Grants) == 0 {
 			return nil, fmt.Errorf("%s: entry %d: want a group and what it grants", file, i+1)
@@ -283,27 +241,28 @@ func (e *env) readMapping(file string) ([]roles.Rule, error) {
 	return rules, nil
 }
 
-func (e *env) remap(ctx context.Context, edit roles.Edit, f remapFlags) error {
-	a, err := e.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return e.remapWith(ctx, a, edit, f)
-}
-
-func (e *env) remapWith(ctx context.Context, a *app.App, edit roles.Edit, f remapFlags) error {
-	p, err := a.Remap(ctx, e.actor(), edit, f.dryRun, f.hash)
-	return e.remapped(a, &p, err, f)
-}
-
-// remapped prints what a change of the mapping came to, or would.
-func (e *env) remapped(_ *app.App, p *lifecycle.MappingPlan, err error, f remapFlags) error {
+// remap changes the role mapping by an operation of the API, and prints what that came to, or would.
+func (e *env) remap(ctx context.Context, method, path string, body object, f remapFlags) error {
 	if err := atLeast("lines", f.lines, 0); err != nil {
 		return err
 	}
-	if errors.Is(err, lifecycle.ErrPlanChanged) {
-		return fmt.Errorf("%w: it is %s now; look at it with --dry-run", err, p.Hash)
+	if f.dryRun {
+		body["dry_run"] = true
+	}
+	if f.hash != "" {
+		body["plan_hash"] = f.hash
+	}
+	ctx, d, err := e.desk(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	p, err := client.Do[*api.MappingPlan](ctx, d.Client, method, path, nil, body)
+	if changed := answered(err, problemChanged); changed != nil && changed.Plan != nil {
+		return fmt.Errorf("%w: it is %s now; look at it with --dry-run", lifecycle.ErrPlanChanged, changed.Plan.PlanHash)
+	}
+	if held := answered(err, problemHeld); held != nil && held.Plan != nil {
+		p, err = held.Plan, nil
 	}
 	if err != nil {
 		return err
@@ -314,7 +273,7 @@ func (e *env) remapped(_ *app.App, p *lifecycle.MappingPlan, err error, f remapF
 	switch {
 	case p.Empty():
 		return nil
-	case p.Held():
+	case p.Status == "held":
 		return asStatus(exitHeld)
 	case !p.Applied:
 		return asStatus(exitChanges)
@@ -322,16 +281,9 @@ func (e *env) remapped(_ *app.App, p *lifecycle.MappingPlan, err error, f remapF
 	return nil
 }
 
-func (e *env) printRemap(p *lifecycle.MappingPlan, lines int) error {
-	status := "planned"
-	switch {
-	case p.Applied:
-		status = "done"
-	case p.Held():
-		status = "held"
-	}
+func (e *env) printRemap(p *api.MappingPlan, lines int) error {
 	if e.json() {
-		return e.printRemapJSON(p, status)
+		return e.printRemapJSON(p)
 	}
 	if p.Empty() {
 		e.say("Nothing to change: the role mapping is so.")
@@ -346,11 +298,11 @@ func (e *env) printRemap(p *lifecycle.MappingPlan, lines int) error {
 			fmt.Fprintln(e.out, color.paint(red, fmt.Sprintf("- group %s gives %s:%s", r.Group, g.Team, g.Role)))
 		}
 	}
-	if p.DefaultRole[0] != p.DefaultRole[1] {
-		fmt.Fprintln(e.out, color.paint(yellow, fmt.Sprintf("~ default_role %q -> %q", p.DefaultRole[0], p.DefaultRole[1])))
+	if role := p.Default; role != nil {
+		fmt.Fprintln(e.out, color.paint(yellow, fmt.Sprintf("~ default_role %q -> %q", role.Before, role.After)))
 	}
 	for _, part := range []struct {
-		list       []lifecycle.RoleEffect
+		list       []api.RoleEffect
 		sign, verb string
 		color      string
 	}{{p.Gains, "+", "gains", green}, {p.Losses, "-", "loses", red}} {
@@ -365,13 +317,13 @@ func (e *env) printRemap(p *lifecycle.MappingPlan, lines int) error {
 	}
 	if p.Guard != "" && !p.Applied {
 		fmt.Fprintln(e.out, color.paint(yellow, "! held ("+p.Guard+")"))
-		e.say("Nothing was changed. To do it all the same: the same command with --plan %s", p.Hash)
+		e.say("Nothing was changed. To do it all the same: the same command with --plan %s", p.PlanHash)
 	}
-	fmt.Fprintf(e.out, "Role mapping %s: %d gained, %d lost, by %d groups.\n", status, len(p.Gains), len(p.Losses), len(p.Groups))
+	fmt.Fprintf(e.out, "Role mapping %s: %d gained, %d lost, by %d groups.\n", p.Status, len(p.Gains), len(p.Losses), len(p.Groups))
 	return nil
 }
 
-func (e *env) printRemapJSON(p *lifecycle.MappingPlan, status string) error {
+func (e *env) printRemapJSON(p *api.MappingPlan) error {
 	for _, r := range p.Rules {
 		if err := e.print(map[string]any{"type": "rule", "group": r.Group, "added": r.Added, "removed": r.Removed}); err != nil {
 			return err
@@ -382,7 +334,7 @@ func (e *env) printRemapJSON(p *lifecycle.MappingPlan, status string) error {
 			return err
 		}
 	}
-	for i, list := range [][]lifecycle.RoleEffect{p.Gains, p.Losses} {
+	for i, list := range [][]api.RoleEffect{p.Gains, p.Losses} {
 		for _, r := range list {
 			if err := e.print(map[string]any{"type": []string{"gain", "loss"}[i], "user_id": r.UserID, "user_name": r.UserName, "team": r.Team, "role": r.Role}); err != nil {
 				return err
@@ -390,7 +342,7 @@ func (e *env) printRemapJSON(p *lifecycle.MappingPlan, status string) error {
 		}
 	}
 	return e.print(map[string]any{
-		"type": "mapping", "status": status, "plan_hash": p.Hash, "guard": p.Guard, "gains": len(p.Gains), "losses": len(p.Losses), "losing": p.Losing,
+		"type": "mapping", "status": p.Status, "plan_hash": p.PlanHash, "guard": p.Guard, "gains": len(p.Gains), "losses": len(p.Losses), "losing": p.Losing,
 	})
 }
 
@@ -401,7 +353,7 @@ func (e *env) rolesGrant() *cobra.Command {
 			"taken away by hand.",
 		Example: "  idpsync roles grant ana@acme.test Payments:operator",
 		Args:    cobra.ArbitraryArgs,
-		RunE:    e.byHand("grant", (*lifecycle.Applier).GiveRole, "%s has %s:%s by hand already.", "Gave %s %s:%s."),
+		RunE:    e.byHand("grant", "%s has %s:%s by hand already.", "Gave %s %s:%s."),
 	}
 }
 
@@ -412,15 +364,12 @@ func (e *env) rolesRevoke() *cobra.Command {
 			"there, or with `roles unmap`.",
 		Example: "  idpsync roles revoke ana@acme.test Payments:operator",
 		Args:    cobra.ArbitraryArgs,
-		RunE:    e.byHand("revoke", (*lifecycle.Applier).TakeRole, "", "Took %[2]s:%[3]s from %[1]s."),
+		RunE:    e.byHand("revoke", "", "Took %[2]s:%[3]s from %[1]s."),
 	}
 }
 
-type handGrant func(*lifecycle.Applier, context.Context, identity.Actor, string, identity.TeamRole) (bool, error)
-
-// byHand makes the body of a command that gives or takes roles. already is what is said where nothing changes; where it
-// is "", that is an error.
-func (e *env) byHand(name string, do handGrant, already, done string) func(*cobra.Command, []string) error {
+// byHand makes the body of a command that gives or takes roles. already is what is said where nothing changes.
+func (e *env) byHand(name, already, done string) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < 2 {
 			return usageError{fmt.Errorf("idpsync roles %s USER TEAM:ROLE... wants a person and what role", name)}
@@ -429,27 +378,38 @@ func (e *env) byHand(name string, do handGrant, already, done string) func(*cobr
 		if err != nil {
 			return err
 		}
-		return e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			u, err := a.FindUser(ctx, args[0])
+		return e.with(func(ctx context.Context, d *desk, _ []string) error {
+			u, err := d.findUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			for _, g := range grants {
-				changed, err := do(a.Applier, ctx, e.actor(), u.ID, g)
+				changed, err := d.grant(ctx, name == "grant", &u, g)
 				switch {
-				case errors.Is(err, store.ErrNotFound):
-					return fmt.Errorf("%s is deleted", u.UserName)
 				case err != nil:
 					return err
 				case changed:
 					e.say(done, u.UserName, g.Team, g.Role)
-				case already != "":
-					e.say(already, u.UserName, g.Team, g.Role)
 				default:
-					return fmt.Errorf("%s has no %s:%s by hand: idpsync access %s tells why it is held, if it is", u.UserName, g.Team, g.Role, u.UserName)
+					e.say(already, u.UserName, g.Team, g.Role)
 				}
 			}
 			return nil
 		})(c, args)
 	}
+}
+
+// grant gives a person a role by hand, or takes it, and tells whether that changed something.
+func (d *desk) grant(ctx context.Context, give bool, u *api.User, role identity.TeamRole) (bool, error) {
+	if u.Deleted {
+		return false, fmt.Errorf("%s is deleted", u.UserName)
+	}
+	var g api.Grant
+	var err error
+	if give {
+		g, err = post[api.Grant](ctx, d, "/grants", object{"user": u.ID, "team": role.Team, "role": role.Role})
+	} else {
+		g, err = remove[api.Grant](ctx, d, "/grants", "user", u.ID, "team", role.Team, "role", role.Role)
+	}
+	return g.Changed, err
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/api/client"
 	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/cmd/internal/telemetry"
 	"github.com/idpsync/idpsync/configs"
@@ -36,6 +38,7 @@ type env struct {
 	out, err io.Writer
 	config   string
 	output   string
+	serverFlags
 }
 
 // Main runs the command line and returns the exit status. It ends when the command does, or soon after SIGINT or
@@ -85,7 +88,11 @@ func (e *env) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&e.config, "config", "", "read the configuration from `FILE` (default "+defaultConfig+"; without one, SQLite in this folder)")
 	root.PersistentFlags().StringVar(&e.output, "output", "text", "print data as `FORMAT`: text, or json with one object a line")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	e.serverFlags.add(root)
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := e.serverFlags.check(c, e.config); err != nil {
+			return err
+		}
 		if e.output != "text" && e.output != "json" {
 			return usageError{fmt.Errorf("--output %q: want text or json", e.output)}
 		}
@@ -176,7 +183,8 @@ func atLeast(flag string, n, least int) error {
 // helpCommand is cobra's, except that it fails where there is nothing to help with.
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND...]", Short: "Explain a command", Long: "Explain a command, as --help after it does.",
+		Annotations: map[string]string{localOnly: "it explains this program"},
+		Use:         "help [COMMAND...]", Short: "Explain a command", Long: "Explain a command, as --help after it does.",
 		Example: "  idpsync help resync\n  idpsync help keys create", Args: cobra.ArbitraryArgs,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var names []string
@@ -206,6 +214,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 
 // completionExamples gives cobra's completion commands what all others have.
 func completionExamples(c *cobra.Command) {
+	c.Annotations = map[string]string{localOnly: "it is for the shell on this machine"}
 	c.Example = "  source <(idpsync completion bash)"
 	for _, sub := range c.Commands() {
 		sub.Example = map[string]string{
@@ -225,7 +234,21 @@ func (e *env) complain(err error) {
 		e.say("%v", err)
 		return
 	}
-	e.say("Error: %s", app.ErrorText(err))
+	e.say("Error: %s", e.errorText(err))
+}
+
+// errorText is an error's text for people, with the remedy where the API or the way to it is at fault.
+func (e *env) errorText(err error) string {
+	var p *api.Problem
+	var other *client.NotAPIError
+	text := app.ErrorText(err)
+	switch {
+	case errors.As(err, &p):
+		return strings.Replace(text, p.Error(), problemText(p), 1)
+	case errors.As(err, &other):
+		return notAPIText(e.address(), other)
+	}
+	return text
 }
 
 // load reads the configuration: the named file, else the default one where it exists, else the built-in defaults.
@@ -250,8 +273,8 @@ func (e *env) open(ctx context.Context, quiet bool) (*app.App, error) {
 	return e.openWith(ctx, config, quiet)
 }
 
-// with makes the body of a command that works on the built program and prints what it comes to.
-func (e *env) with(run func(ctx context.Context, a *app.App, args []string) error) func(*cobra.Command, []string) error {
+// withApp makes the body of a command that works on the database itself.
+func (e *env) withApp(run func(ctx context.Context, a *app.App, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		a, err := e.open(c.Context(), true)
 		if err != nil {

@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/apikey"
-	"github.com/idpsync/idpsync/reconcile/lifecycle"
-	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 )
 
 func (e *env) keysRotate() *cobra.Command {
@@ -29,33 +25,37 @@ func (e *env) keysRotate() *cobra.Command {
 					return usageError{fmt.Errorf("--%s %s: want a positive duration, for example 720h", name, d)}
 				}
 			}
-			a, err := e.open(c.Context(), true)
+			ctx, d, err := e.desk(c.Context())
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			id := strings.TrimPrefix(args[0], "idps_")
-			key := apikey.Generate()
-			next := store.Key{ID: key.ID(), Hash: key.Hash(), Created: time.Now().UTC()}
-			if expires > 0 {
-				next.Expires = next.Created.Add(expires)
-			}
-			old, next, err := a.Applier.RotateKey(c.Context(), e.actor(), id, next, expireIn)
-			switch {
-			case errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("no key %s: see idpsync keys list", id)
-			case errors.Is(err, lifecycle.ErrKeyEnded):
-				return fmt.Errorf("key %s is %s: create a new one with idpsync keys create --user %s", id, keyState(&old, time.Now()), old.UserName)
-			case err != nil:
+			defer d.close()
+			old, err := d.findKey(ctx, args[0])
+			if err != nil {
 				return err
 			}
+			body := object{}
+			if expires > 0 {
+				body["expires"] = expires.String()
+			}
+			if expireIn > 0 {
+				body["expire_in"] = expireIn.String()
+			}
+			next, err := post[api.NewKey](ctx, d, "/keys"+part(old.ID)+"/rotate", body)
+			if answered(err, problemState) != nil && old.State != "live" {
+				return fmt.Errorf("key %s is %s: create a new one with idpsync keys create --user %s", old.ID, old.State, old.User)
+			}
+			if err != nil {
+				return err
+			}
+			old.Expires = next.OldExpires
 			e.sayRotated(&old, &next)
 			if e.json() {
 				return e.print(map[string]any{
-					"id": next.ID, "key": key.Reveal(), "expires": orNil(next.Expires), "old_id": old.ID, "old_expires": orNil(old.Expires),
+					"id": next.ID, "key": next.Secret, "expires": next.Expires, "old_id": old.ID, "old_expires": old.Expires,
 				})
 			}
-			fmt.Fprintln(e.out, key.Reveal())
+			fmt.Fprintln(e.out, next.Secret)
 			return nil
 		},
 	}
@@ -64,15 +64,15 @@ func (e *env) keysRotate() *cobra.Command {
 	return c
 }
 
-func (e *env) sayRotated(old, next *store.Key) {
-	text := fmt.Sprintf("Created key %s of %s. It is shown this once.", next.ID, next.UserName)
-	if !next.Expires.IsZero() {
-		text += " It ends at " + instant(next.Expires) + "."
+func (e *env) sayRotated(old *api.Key, next *api.NewKey) {
+	text := fmt.Sprintf("Created key %s of %s. It is shown this once.", next.ID, next.User)
+	if next.Expires != nil {
+		text += " It ends at " + instant(*next.Expires) + "."
 	}
 	e.say("%s", text)
-	if old.Expires.IsZero() {
+	if old.Expires == nil {
 		e.say("Key %s lets in as well, until `idpsync keys revoke %s`.", old.ID, old.ID)
 		return
 	}
-	e.say("Key %s lets in as well, until %s or `idpsync keys revoke %s`.", old.ID, instant(old.Expires), old.ID)
+	e.say("Key %s lets in as well, until %s or `idpsync keys revoke %s`.", old.ID, instant(*old.Expires), old.ID)
 }

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 	"github.com/idpsync/idpsync/reconcile"
-	"github.com/idpsync/idpsync/reconcile/lifecycle"
-	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -107,14 +104,12 @@ func (e *env) planCommand() *cobra.Command {
 	return c
 }
 
-func (e *env) completeConnectors(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	config, err := e.load()
+func (e *env) completeConnectors(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
+	defer cancel()
+	names, err := e.connectorNames(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, c := range config.Connectors {
-		names = append(names, c.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -124,47 +119,48 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 	if err := atLeast("lines", want.lines, 0); err != nil {
 		return err
 	}
-	config, err := e.load()
+	all, err := e.connectorNames(ctx)
 	if err != nil {
 		return err
 	}
 	var once []string
 	for _, name := range names {
-		if err := knownConnector(config, name); err != nil {
+		if err := knownConnector(all, name); err != nil {
 			return err
 		}
 		if !slices.Contains(once, name) {
 			once = append(once, name)
 		}
 	}
-	if len(config.Connectors) == 0 {
+	switch {
+	case len(all) == 0:
 		return errors.New("no connector is configured: add one under `connectors:` (see configs/idpsync.example.yaml)")
+	case len(once) == 0:
+		once = all
 	}
-	a, err := e.openWith(ctx, config, true)
+	ctx, d, err := e.desk(ctx)
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	sources, err := a.Sources(once...)
-	if err != nil {
-		return err
-	}
-	held, err := e.syncMapping(ctx, a, want)
+	defer d.close()
+	held, err := e.syncMapping(ctx, d, want)
 	if err != nil {
 		return err
 	}
 	var runs []identity.Run
 	var failures, strangers []error // strangers: the connectors that do not know whom or what was asked for
-	for _, source := range sources {
-		run, err := e.runOne(ctx, a, want.request(source), want.lines)
+	for _, name := range once {
+		run, err := e.runOne(ctx, d, name, want)
 		var unknown *reconcile.NotFoundError
-		if errors.As(err, &unknown) && len(sources) > 1 {
+		if errors.As(err, &unknown) && len(once) > 1 {
 			strangers = append(strangers, err)
 			continue
 		}
 		if err != nil {
 			failures = append(failures, err)
-			e.complain(err)
+			if status := exitStatus(0); !errors.As(err, &status) { // said already
+				e.complain(err)
+			}
 			if ctx.Err() != nil {
 				break
 			}
@@ -172,7 +168,7 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 		}
 		runs = append(runs, run)
 	}
-	if len(strangers) > 0 && len(strangers) == len(sources) {
+	if len(strangers) > 0 && len(strangers) == len(once) {
 		for _, err := range strangers {
 			e.complain(err)
 		}
@@ -186,36 +182,35 @@ func (e *env) runConnectors(ctx context.Context, names []string, want wanted) er
 }
 
 // syncMapping puts in force what the configuration declares of the role mapping, before the runs that go by it, and
-// tells whether the guard held it.
-func (e *env) syncMapping(ctx context.Context, a *app.App, want wanted) (held bool, err error) {
+// tells whether the guard held it. A server did so when it started: what it held is told.
+func (e *env) syncMapping(ctx context.Context, d *desk, want wanted) (held bool, err error) {
 	if want.dryRun {
 		return false, nil
 	}
-	p, err := a.SyncMapping(ctx, e.actor(), false, "")
-	var refused *lifecycle.RefusedError
+	mapping, err := get[api.Mapping](ctx, d, "/role-mappings")
 	switch {
-	case errors.As(err, &refused):
-		e.complain(err)
+	case err != nil:
+		return false, err
+	case mapping.Problem != "":
+		e.complain(errors.New(mapping.Problem))
 		return false, nil
-	case err != nil || p.Empty():
+	case mapping.Waiting == nil:
+		return false, nil
+	case d.remote():
+		if mapping.Waiting.Guard == "" {
+			e.say("What the server's configuration declares of the role mapping is not in force: idpsync roles apply")
+			return false, nil
+		}
+		return true, e.printRemap(mapping.Waiting, want.lines)
+	}
+	p, err := post[*api.MappingPlan](ctx, d, "/role-mappings/apply", object{})
+	if held := answered(err, problemHeld); held != nil && held.Plan != nil {
+		return true, e.printRemap(held.Plan, want.lines)
+	}
+	if err != nil || p.Empty() {
 		return false, err
 	}
-	return p.Held(), e.printRemap(&p, want.lines)
-}
-
-// knownConnector returns a usage error for a name that the configuration does not have.
-func knownConnector(config *configs.Config, name string) error {
-	var names []string
-	for _, c := range config.Connectors {
-		if c.Name == name {
-			return nil
-		}
-		names = append(names, c.Name)
-	}
-	if names == nil {
-		return usageError{fmt.Errorf("unknown connector %q: the configuration has none", name)}
-	}
-	return usageError{fmt.Errorf("unknown connector %q: the configuration has %s", name, strings.Join(names, ", "))}
+	return false, e.printRemap(p, want.lines)
 }
 
 func asStatus(status int) error {
@@ -226,26 +221,33 @@ func asStatus(status int) error {
 }
 
 // runOne runs one connector, with a progress bar on a terminal, and prints its changes and how it ended.
-func (e *env) runOne(ctx context.Context, a *app.App, req reconcile.Request, lines int) (identity.Run, error) {
-	bar := newBar(e.err, req.Source.Name)
-	req.Progress = bar.update
-	req.Step = func(step reconcile.Step) { e.printStep(req.Source.Name, step) }
-	run, err := a.Engine.Run(ctx, req)
-	if errors.Is(err, store.ErrBusy) {
-		e.say("%s: another run is going; joined it", req.Source.Name)
-		if run, err = a.Engine.Join(ctx, req.Source.Name); errors.Is(err, store.ErrBusy) {
-			err = fmt.Errorf("run %s: %w", req.Source.Name, err)
-		}
-	}
+func (e *env) runOne(ctx context.Context, d runner, connector string, want wanted) (identity.Run, error) {
+	bar, w := e.watch(connector)
+	run, err := d.run(ctx, connector, &want, w)
 	bar.done()
+	return e.printEnd(ctx, d, run, err, want.lines)
+}
+
+// watch returns what is told of a run of a connector, and the bar that it moves: end that.
+func (e *env) watch(connector string) (*bar, watch) {
+	bar := newBar(e.err, connector)
+	return bar, watch{
+		progress: bar.update,
+		step:     func(step reconcile.Step) { e.printStep(connector, step) },
+		joined:   func() { e.say("%s: another run is going; joined it", connector) },
+	}
+}
+
+// printEnd prints how a run ended, unless it never began.
+func (e *env) printEnd(ctx context.Context, d runner, run identity.Run, err error, lines int) (identity.Run, error) {
 	var unknown *reconcile.NotFoundError
 	if errors.As(err, &unknown) {
 		return run, err
 	}
 	if run.Status == identity.RunRunning || run.Finished.IsZero() {
-		return run, err // it never began
+		return run, err // it never began, or goes on
 	}
-	if printed := e.printJournal(context.WithoutCancel(ctx), a.Store, &run, lines); err == nil {
+	if printed := e.printJournal(d.changes(context.WithoutCancel(ctx), run.ID), &run, lines); err == nil {
 		err = printed
 	}
 	return run, err
@@ -261,9 +263,9 @@ func (e *env) printStep(connector string, step reconcile.Step) {
 }
 
 // printJournal prints a run with its changes.
-func (e *env) printJournal(ctx context.Context, s *store.Store, run *identity.Run, lines int) error {
+func (e *env) printJournal(changes iter.Seq2[identity.Change, error], run *identity.Run, lines int) error {
 	p, n := e.palette(), 0
-	for c, err := range reconcile.Changes(ctx, s, run.ID) {
+	for c, err := range changes {
 		if err != nil {
 			return err
 		}
@@ -302,18 +304,19 @@ func (e *env) runsCommand() *cobra.Command {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
-			a, err := e.open(c.Context(), true)
+			ctx, d, err := e.desk(c.Context())
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			runs, err := a.Store.Runs(c.Context(), connector, limit)
+			defer d.close()
+			runs, _, err := listOf[api.Run](ctx, d, "/runs", limit, "connector", connector)
 			if err != nil {
 				return err
 			}
 			head := []string{"RUN", "CONNECTOR", "KIND", "TRIGGER", "STATUS", "CHANGES", "APPLIED", "STARTED", "DURATION"}
-			object := func(run *identity.Run) any { return asRunJSON(run) }
-			return printList(e, head, runs, object, func(run *identity.Run) []string {
+			object := func(run *api.Run) any { return runJSONOf(run) }
+			return printList(e, head, runs, object, func(told *api.Run) []string {
+				run := runFrom(told)
 				duration := "-"
 				if !run.Finished.IsZero() {
 					duration = durationText(run.Finished.Sub(run.Started))
@@ -334,8 +337,8 @@ func (e *env) runsCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show a run with every change (the beginning of the id is enough)", Args: oneArg("ID"),
 		Example: "  idpsync runs show 0199a3f2\n  idpsync runs show 0199a3f2 --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			run, err := e.findRun(ctx, a, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			run, err := findRun(ctx, d, args[0])
 			if err != nil {
 				return err
 			}
@@ -343,7 +346,7 @@ func (e *env) runsCommand() *cobra.Command {
 				fmt.Fprintf(e.out, "run %s of %s: %s, %s by %s, started %s\nplan %s\n",
 					run.ID, run.Connector, run.Status, run.Kind, run.Trigger, run.Started.Format(time.RFC3339), run.PlanHash)
 			}
-			if err := e.printJournal(ctx, a.Store, &run, 0); err != nil || e.json() || run.Error == "" {
+			if err := e.printJournal(d.changes(ctx, run.ID), &run, 0); err != nil || e.json() || run.Error == "" {
 				return err
 			}
 			fmt.Fprintln(e.out, e.palette().paint(red, "x failed ("+run.Error+")"))

@@ -2,15 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/reconcile/lifecycle"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 )
 
 func (e *env) scimCommand() *cobra.Command {
@@ -26,26 +23,26 @@ func (e *env) scimCommand() *cobra.Command {
 			"until then they answer 503 with Retry-After. From now on a sign-in makes no accounts: the identity provider says who\n" +
 			"there is. There must be an active local admin on the root team, for the day that the identity provider is down.",
 		Example: "  idpsync scim enable\n  idpsync scim enable --output json",
-		RunE:    e.with(func(ctx context.Context, a *app.App, _ []string) error { return e.setSCIM(ctx, a, true) }),
+		RunE:    e.with(func(ctx context.Context, d *desk, _ []string) error { return e.setSCIM(ctx, d, true) }),
 	}
 	disable := &cobra.Command{
 		Use: "disable", Short: "Answer every push with 403",
 		Long:    "Answer every SCIM request with 403, on every server within two seconds. Keys stay as they are.",
 		Example: "  idpsync scim disable",
-		RunE:    e.with(func(ctx context.Context, a *app.App, _ []string) error { return e.setSCIM(ctx, a, false) }),
+		RunE:    e.with(func(ctx context.Context, d *desk, _ []string) error { return e.setSCIM(ctx, d, false) }),
 	}
 	status := &cobra.Command{
 		Use: "status", Short: "Tell whether identity providers may push, since when, and what is missing",
 		Example: "  idpsync scim status\n  idpsync scim status --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			s, err := a.SCIMStatus(ctx)
+		RunE: e.with(func(ctx context.Context, d *desk, _ []string) error {
+			s, err := get[api.SCIMSetting](ctx, d, "/settings/scim")
 			if err != nil {
 				return err
 			}
 			if e.json() {
 				return e.print(asSCIMJSON(&s))
 			}
-			return e.table(scimRows(a, &s))
+			return e.table(scimRows(&s))
 		}),
 	}
 	c.AddCommand(enable, disable, status)
@@ -53,33 +50,22 @@ func (e *env) scimCommand() *cobra.Command {
 }
 
 // setSCIM switches SCIM and says what came of it. With --output json it prints the setting.
-func (e *env) setSCIM(ctx context.Context, a *app.App, on bool) error {
-	set, word := a.Applier.DisableSCIM, "disabled"
+func (e *env) setSCIM(ctx context.Context, d *desk, on bool) error {
+	word := "disabled"
 	if on {
-		set, word = a.Applier.EnableSCIM, "enabled"
+		word = "enabled"
 	}
-	changed, err := set(ctx, e.actor())
-	var declared *lifecycle.DeclaredError
-	switch {
-	case errors.As(err, &declared):
-		where, remedy := a.DeclaredBy()
-		return fmt.Errorf("SCIM is declared %s by %s: %s", onOff(declared.On), where, remedy)
-	case errors.Is(err, lifecycle.ErrNoBreakGlass):
-		return fmt.Errorf("SCIM is not enabled: %w: run `idpsync admin create EMAIL` first, and keep its password where it is found when the identity provider is down", err)
-	case err != nil:
-		return err
-	}
-	s, err := a.SCIMStatus(ctx)
+	s, err := post[api.SCIMSetting](ctx, d, "/settings/scim", object{"enabled": on})
 	if err != nil {
 		return err
 	}
-	switch {
-	case !changed && !s.Since.IsZero():
-		e.say("SCIM is %s already, since %s.", word, instant(s.Since))
+	switch changed := s.Changed != nil && *s.Changed; {
+	case !changed && s.Since != nil:
+		e.say("SCIM is %s already, since %s.", word, instant(*s.Since))
 	case !changed:
 		e.say("SCIM is %s already.", word)
 	case on:
-		e.say("SCIM is enabled. It answers from %s on.", instant(s.AnswersFrom))
+		e.say("SCIM is enabled. It answers from %s on.", instantOf(s.AnswersFrom))
 	default:
 		e.say("SCIM is disabled. Every server answers 403 within two seconds.")
 	}
@@ -112,51 +98,35 @@ type scimJSON struct {
 	JITProvisioning bool       `json:"jit_provisioning"`
 }
 
-func asSCIMJSON(s *app.SCIMStatus) scimJSON {
+func asSCIMJSON(s *api.SCIMSetting) scimJSON {
 	return scimJSON{
-		s.On, s.Declared, orNil(s.Since), changedBy(s), orNil(s.AnswersFrom), s.Answering, s.LocalAdmins > 0, s.LocalAdmins,
-		s.LiveKeys, s.JITProvisioning(),
+		s.Enabled, s.Declared, s.Since, s.ChangedBy, s.AnswersFrom, s.Answering, s.BreakGlass, s.LocalAdmins, s.LiveKeys, s.JITProvisioning,
 	}
 }
 
-// changedBy names who decided: the kind of actor and its name.
-func changedBy(s *app.SCIMStatus) string {
-	if s.By.Kind == "system" {
-		return s.By.Name
-	}
-	return strings.TrimSpace(s.By.Kind + " " + s.By.Name)
-}
-
-func scimRows(a *app.App, s *app.SCIMStatus) [][]string {
-	state, decided := onOff(s.On), "the stored setting (idpsync scim enable, disable)"
+func scimRows(s *api.SCIMSetting) [][]string {
+	state, decided := onOff(s.Enabled), "the stored setting (idpsync scim enable, disable)"
 	switch {
 	case s.Waiting:
 		state = "off, until there is break glass"
-	case s.On && !s.Answering:
+	case s.Enabled && !s.Answering:
 		state = "on, not answering yet"
 	}
 	if s.Declared {
-		decided, _ = a.DeclaredBy()
-	}
-	rows := [][]string{{"state", state}, {"decided by", decided}}
-	for _, row := range []struct {
-		name string
-		at   time.Time
-	}{{"since", s.Since}, {"answers from", s.AnswersFrom}} {
-		text := "-"
-		if !row.at.IsZero() {
-			text = instant(row.at)
-		}
-		rows = append(rows, []string{row.name, text})
+		decided = s.DeclaredBy
 	}
 	glass := plural(s.LocalAdmins, "active local admin") + " on the root team"
 	if s.LocalAdmins == 0 {
 		glass = "missing: no active local admin on the root team; run idpsync admin create EMAIL"
 	}
-	return append(rows,
-		[]string{"changed by", dash(changedBy(s))},
-		[]string{"break glass", glass},
-		[]string{"live keys", fmt.Sprint(s.LiveKeys)},
-		[]string{"sign-in", "just-in-time provisioning is " + onOff(s.JITProvisioning())},
-	)
+	return [][]string{
+		{"state", state},
+		{"decided by", decided},
+		{"since", instantOf(s.Since)},
+		{"answers from", instantOf(s.AnswersFrom)},
+		{"changed by", dash(s.ChangedBy)},
+		{"break glass", glass},
+		{"live keys", fmt.Sprint(s.LiveKeys)},
+		{"sign-in", "just-in-time provisioning is " + onOff(s.JITProvisioning)},
+	}
 }

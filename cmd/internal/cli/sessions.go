@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 )
 
 // sessionJSON is a session as `--output json` prints it: never its token.
@@ -45,20 +45,20 @@ func (e *env) sessionsList() *cobra.Command {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
-			return e.with(func(ctx context.Context, a *app.App, _ []string) error {
-				id, err := userID(ctx, a, user)
+			return e.with(func(ctx context.Context, d *desk, _ []string) error {
+				id, err := d.userID(ctx, user)
 				if err != nil {
 					return err
 				}
-				sessions, err := a.Store.Sessions(ctx, id, time.Now(), limit)
+				page, err := get[api.Page[api.SignedIn]](ctx, d, "/sessions", "user", id, "limit", strconv.Itoa(min(limit, mostUnpaged)))
 				if err != nil {
 					return err
 				}
 				head := []string{"USER", "BY", "SINCE", "LAST SEEN", "EXPIRES", "FROM", "ID"}
-				object := func(s *store.Session) any {
+				object := func(s *api.SignedIn) any {
 					return sessionJSON{s.ID, s.UserID, s.UserName, s.Method, s.Created, s.LastSeen, s.Expires, s.IdleExpires, s.Remote, s.UserAgent}
 				}
-				return printList(e, head, sessions, object, func(s *store.Session) []string {
+				return printList(e, head, page.Items, object, func(s *api.SignedIn) []string {
 					return []string{s.UserName, s.Method, instant(s.Created), instant(s.LastSeen), instant(s.Expires), dash(s.Remote), s.ID}
 				})
 			})(c, nil)
@@ -69,12 +69,15 @@ func (e *env) sessionsList() *cobra.Command {
 	return c
 }
 
+// mostUnpaged is what lists have at most that are not paged.
+const mostUnpaged = 10_000
+
 // userID returns whose id an operator means, or "" for nobody in particular.
-func userID(ctx context.Context, a *app.App, name string) (string, error) {
+func (d *desk) userID(ctx context.Context, name string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	u, err := a.FindUser(ctx, name)
+	u, err := d.findUser(ctx, name)
 	return u.ID, err
 }
 
@@ -96,10 +99,10 @@ func (e *env) sessionsEnd() *cobra.Command {
 			}
 			return oneArg("ID")(c, args)
 		},
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
 			if user == "" {
-				err := a.Applier.EndSession(ctx, e.actor(), args[0], "ended by an administrator")
-				if errors.Is(err, store.ErrNotFound) {
+				_, err := remove[struct{}](ctx, d, "/sessions"+part(args[0]))
+				if answered(err, problemNotFound) != nil {
 					return fmt.Errorf("no session %s: see idpsync sessions list", args[0])
 				}
 				if err != nil {
@@ -107,15 +110,15 @@ func (e *env) sessionsEnd() *cobra.Command {
 				}
 				return e.ended(1)
 			}
-			id, err := userID(ctx, a, user)
+			id, err := d.userID(ctx, user)
 			if err != nil {
 				return err
 			}
-			n, err := a.Applier.EndSessions(ctx, e.actor(), id, "ended by an administrator")
+			ended, err := remove[api.SessionsEnded](ctx, d, "/sessions", "user", id)
 			if err != nil {
 				return err
 			}
-			return e.ended(n)
+			return e.ended(ended.Ended)
 		}),
 	}
 	c.Flags().StringVar(&user, "user", "", "all sessions of the person `USER` (userName, id or externalId)")

@@ -2,17 +2,17 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/api/client"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
-	"github.com/idpsync/idpsync/reconcile/lifecycle"
 )
 
 func (e *env) adminPassword() *cobra.Command {
@@ -30,55 +30,43 @@ func (e *env) adminPassword() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			password := chosen
-			if password == "" {
-				password = signin.NewPassword()
-			}
-			a, err := e.open(c.Context(), true)
+			ctx, d, err := e.desk(c.Context())
 			if err != nil {
 				return err
 			}
-			defer a.Close()
-			u, err := a.FindUser(c.Context(), args[0])
+			defer d.close()
+			u, err := d.findUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			hash, err := signin.HashPassword(password)
+			body := object{}
+			if chosen != "" {
+				body["password"] = chosen
+			}
+			set, err := client.Do[api.NewPassword](ctx, d.Client, http.MethodPut, "/users"+part(u.ID)+"/password", nil, body)
 			if err != nil {
 				return err
-			}
-			ended, err := a.Applier.SetPassword(c.Context(), e.actor(), u.ID, hash)
-			if err != nil {
-				return passwordProblem(err)
 			}
 			if e.json() {
-				object := map[string]any{"id": u.ID, "user_name": u.UserName, "sessions_ended": ended}
+				out := object{"id": set.ID, "user_name": set.UserName, "sessions_ended": set.SessionsEnded}
 				if chosen == "" {
-					object["password"] = password
+					out["password"] = set.Password
 				}
-				return e.print(object)
+				return e.print(out)
 			}
-			e.say("%s has another password; %s ended.", u.UserName, plural(ended, "session"))
-			if !u.Active {
+			e.say("%s has another password; %s ended.", set.UserName, plural(set.SessionsEnded, "session"))
+			if !set.Active {
 				e.say("The account is not active: nobody signs in with it.")
 			}
 			if chosen == "" {
 				e.say("The password, shown once:")
-				fmt.Fprintln(e.out, password)
+				fmt.Fprintln(e.out, set.Password)
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&file, "password-file", "", "take the password from the first line of `FILE` (- is standard input)")
 	return c
-}
-
-func passwordProblem(err error) error {
-	var notLocal *lifecycle.NotLocalError
-	if errors.As(err, &notLocal) {
-		return fmt.Errorf("%w: change it there", err)
-	}
-	return err
 }
 
 // chosenPassword reads a password from a file, or returns "" where none is named.
@@ -115,19 +103,19 @@ func (e *env) adminUnlock() *cobra.Command {
 			"all names is not forgotten; it does not keep a browser waiting in which somebody signed in before.",
 		Example: "  idpsync admin unlock breakglass@example.com",
 		Args:    oneArg("EMAIL"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			u, err := a.FindUser(ctx, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			u, err := d.findUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			forgotten, err := a.Applier.UnblockSignIn(ctx, e.actor(), u.ID)
+			out, err := post[api.Unlocked](ctx, d, "/users"+part(u.ID)+"/unlock", nil)
 			if err != nil {
 				return err
 			}
 			if e.json() {
-				return e.print(map[string]any{"id": u.ID, "user_name": u.UserName, "unlocked": forgotten})
+				return e.print(out)
 			}
-			if !forgotten {
+			if !out.Unlocked {
 				e.say("No sign-in of %s has failed of late.", u.UserName)
 				return nil
 			}
@@ -147,19 +135,19 @@ func (e *env) usersUnlink() *cobra.Command {
 			"id or an externalId.",
 		Example: "  idpsync users unlink ana@acme.test",
 		Args:    oneArg("USER"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			u, err := a.FindUser(ctx, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			u, err := d.findUser(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			unlinked, err := a.Applier.Unlink(ctx, e.actor(), u.ID)
+			out, err := post[api.Unlinked](ctx, d, "/users"+part(u.ID)+"/unlink", nil)
 			if err != nil {
 				return err
 			}
 			if e.json() {
-				return e.print(map[string]any{"id": u.ID, "user_name": u.UserName, "unlinked": unlinked})
+				return e.print(out)
 			}
-			if !unlinked {
+			if !out.Unlinked {
 				e.say("%s was not linked to an identity provider's id.", u.UserName)
 				return nil
 			}

@@ -4,43 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/store"
-	"github.com/idpsync/idpsync/store/identity"
+	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/api/client"
 )
-
-// teamJSON is a team as `--output json` prints it.
-type teamJSON struct {
-	ID      string    `json:"id"`
-	Name    string    `json:"name"`
-	Kind    string    `json:"kind"`
-	GroupID string    `json:"group_id"`
-	Scope   []string  `json:"scope"`
-	Created time.Time `json:"created"`
-}
-
-func asTeamJSON(t *identity.Team) teamJSON {
-	out := teamJSON{ID: t.ID, Name: t.Name, Kind: teamKind(t), GroupID: t.GroupID, Scope: t.Scope, Created: t.Created}
-	if out.Scope == nil {
-		out.Scope = []string{}
-	}
-	return out
-}
-
-func teamKind(t *identity.Team) string {
-	switch {
-	case t.ID == identity.RootTeamID:
-		return "root"
-	case t.GroupID != "":
-		return "group"
-	}
-	return "local"
-}
 
 func scopeText(scope []string) string {
 	if len(scope) == 0 {
@@ -64,34 +35,22 @@ func (e *env) teamsCommand() *cobra.Command {
 func (e *env) teamsList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List teams, root first", Example: "  idpsync teams list --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			teams, err := a.Store.Teams(ctx)
+		RunE: e.with(func(ctx context.Context, d *desk, _ []string) error {
+			teams, _, err := listOf[api.Team](ctx, d, "/teams", 0)
 			if err != nil {
 				return err
 			}
-			object := func(t *identity.Team) any { return asTeamJSON(t) }
-			return printList(e, []string{"TEAM", "KIND", "SCOPE", "ID"}, teams, object, func(t *identity.Team) []string {
-				return []string{t.Name, teamKind(t), scopeText(t.Scope), t.ID}
+			object := func(t *api.Team) any { return t }
+			return printList(e, []string{"TEAM", "KIND", "SCOPE", "ID"}, teams, object, func(t *api.Team) []string {
+				return []string{t.Name, t.Kind, scopeText(t.Scope), t.ID}
 			})
 		}),
 	}
 }
 
-// findTeam returns the team that a name or an id means.
-func findTeam(ctx context.Context, a *app.App, name string) (identity.Team, error) {
-	t, err := a.Store.TeamByName(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		t, err = a.Store.Team(ctx, name)
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return t, fmt.Errorf("no such team: %s (by name or id): see idpsync teams list", name)
-	}
-	return t, err
-}
-
-func (e *env) printTeam(t *identity.Team, format string, args ...any) error {
+func (e *env) printTeam(t *api.Team, format string, args ...any) error {
 	if e.json() {
-		return e.print(asTeamJSON(t))
+		return e.print(t)
 	}
 	e.say(format, args...)
 	return nil
@@ -103,10 +62,9 @@ func (e *env) teamsCreate() *cobra.Command {
 		Use: "create NAME", Short: "Make a local team", Args: oneArg("NAME"),
 		Long:    "Make a local team. It stays until it is deleted, whatever is granted on it.",
 		Example: "  idpsync teams create Auditors --scope aws-prod",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			t, err := a.Applier.CreateTeam(ctx, e.actor(), args[0], scope)
-			var taken *store.DuplicateError
-			if errors.As(err, &taken) {
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			t, err := post[api.Team](ctx, d, "/teams", object{"name": args[0], "scope": append([]string{}, scope...)})
+			if answered(err, problemTaken) != nil {
 				return fmt.Errorf("team %s exists already: idpsync teams list", args[0])
 			}
 			if err != nil {
@@ -131,12 +89,13 @@ func (e *env) teamsScope() *cobra.Command {
 			if len(args) == 0 || everything == (len(args) > 1) {
 				return usageError{errors.New("want a team and its scope: idpsync teams scope TEAM NAME..., or --everything")}
 			}
-			return e.with(func(ctx context.Context, a *app.App, args []string) error {
-				t, err := findTeam(ctx, a, args[0])
+			return e.with(func(ctx context.Context, d *desk, args []string) error {
+				t, err := d.findTeam(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				if t, err = a.Applier.SetTeamScope(ctx, e.actor(), t.ID, args[1:]); err != nil {
+				t, err = client.Do[api.Team](ctx, d.Client, http.MethodPatch, "/teams"+part(t.ID), nil, object{"scope": args[1:]})
+				if err != nil {
 					return err
 				}
 				return e.printTeam(&t, "Team %s is for %s.", t.Name, scopeText(t.Scope))
@@ -157,14 +116,13 @@ func (e *env) teamsRename() *cobra.Command {
 			if len(args) != 2 {
 				return usageError{errors.New("want a team and its new name: idpsync teams rename TEAM NAME")}
 			}
-			return e.with(func(ctx context.Context, a *app.App, args []string) error {
-				t, err := findTeam(ctx, a, args[0])
+			return e.with(func(ctx context.Context, d *desk, args []string) error {
+				t, err := d.findTeam(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				renamed, err := a.Applier.RenameTeam(ctx, e.actor(), t.ID, args[1])
-				var taken *store.DuplicateError
-				if errors.As(err, &taken) {
+				renamed, err := client.Do[api.Team](ctx, d.Client, http.MethodPatch, "/teams"+part(t.ID), nil, object{"name": args[1]})
+				if answered(err, problemTaken) != nil {
 					return fmt.Errorf("team %s exists already: choose another name", args[1])
 				}
 				if err != nil {
@@ -180,12 +138,12 @@ func (e *env) teamsDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete TEAM", Short: "Delete a local team on which nothing is granted", Args: oneArg("TEAM"),
 		Example: "  idpsync teams delete Auditors",
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			t, err := findTeam(ctx, a, args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			t, err := d.findTeam(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			if err := a.Applier.DeleteTeam(ctx, e.actor(), t.ID); err != nil {
+			if _, err := remove[struct{}](ctx, d, "/teams"+part(t.ID)); err != nil {
 				return err
 			}
 			return e.printTeam(&t, "Deleted the team %s.", t.Name)

@@ -2,44 +2,15 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
-	"github.com/idpsync/idpsync/connectors/webhook"
-	"github.com/idpsync/idpsync/store"
+	"github.com/idpsync/idpsync/cmd/internal/api"
 )
-
-// endpointJSON is how a receiver of events stands.
-type endpointJSON struct {
-	Name           string     `json:"name"`
-	State          string     `json:"state"` // enabled, disabled, or new: no server has run with it yet
-	DisabledReason string     `json:"disabled_reason,omitempty"`
-	Waiting        int        `json:"waiting"`
-	Oldest         *time.Time `json:"oldest"`
-	Failed         int        `json:"failed"`
-	LastSuccess    *time.Time `json:"last_success"`
-	LastFailure    *time.Time `json:"last_failure"`
-	LastError      string     `json:"last_error,omitempty"`
-}
-
-type deliveryJSON struct {
-	EventID  string     `json:"event_id"`
-	Endpoint string     `json:"endpoint"`
-	Type     string     `json:"type"`
-	ObjectID string     `json:"object_id"`
-	State    string     `json:"state"`
-	Attempts int        `json:"attempts"`
-	Status   int        `json:"status"` // of the last answer, 0 for none
-	Error    string     `json:"error,omitempty"`
-	Created  time.Time  `json:"created"`
-	Next     *time.Time `json:"next"` // waiting: when it is tried again
-	Finished *time.Time `json:"finished"`
-}
 
 func (e *env) webhooksCommand() *cobra.Command {
 	c := &cobra.Command{
@@ -50,34 +21,17 @@ func (e *env) webhooksCommand() *cobra.Command {
 	return c
 }
 
-// optional is a time, or nil for none.
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
 func (e *env) webhooksList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List who receives events, and how that goes",
 		Example: "  idpsync webhooks list\n  idpsync webhooks list --output json",
-		RunE: e.with(func(ctx context.Context, a *app.App, _ []string) error {
-			known, err := a.Store.WebhookEndpoints(ctx)
+		RunE: e.with(func(ctx context.Context, d *desk, _ []string) error {
+			page, err := get[api.Page[api.WebhookEndpoint]](ctx, d, "/webhooks")
 			if err != nil {
 				return err
 			}
-			byName := map[string]*store.WebhookEndpoint{}
-			for i := range known {
-				byName[known[i].Name] = &known[i]
-			}
-			endpoints := make([]endpointJSON, len(a.Config.Webhooks))
-			for i := range a.Config.Webhooks {
-				name := a.Config.Webhooks[i].Called()
-				endpoints[i] = endpointOf(name, byName[name])
-			}
 			head := []string{"ENDPOINT", "STATE", "WAITING", "OLDEST", "GIVEN UP", "LAST SUCCESS", "LAST FAILURE", "ERROR"}
-			return printList(e, head, endpoints, func(j *endpointJSON) any { return j }, func(j *endpointJSON) []string {
+			return printList(e, head, page.Items, func(j *api.WebhookEndpoint) any { return j }, func(j *api.WebhookEndpoint) []string {
 				return []string{
 					j.Name, j.State, fmt.Sprint(j.Waiting), instantOf(j.Oldest), fmt.Sprint(j.Failed), instantOf(j.LastSuccess), instantOf(j.LastFailure),
 					dash(j.DisabledReason + j.LastError),
@@ -94,20 +48,6 @@ func instantOf(t *time.Time) string {
 	return instant(*t)
 }
 
-func endpointOf(name string, known *store.WebhookEndpoint) endpointJSON {
-	if known == nil {
-		return endpointJSON{Name: name, State: "new"}
-	}
-	j := endpointJSON{
-		Name: name, State: "enabled", Waiting: known.Waiting, Oldest: optional(known.Oldest), Failed: known.Failed,
-		LastSuccess: optional(known.LastSuccess), LastFailure: optional(known.LastFailure), LastError: known.LastError,
-	}
-	if !known.Disabled.IsZero() {
-		j.State, j.DisabledReason, j.LastError = "disabled", known.DisabledReason, ""
-	}
-	return j
-}
-
 func (e *env) webhooksDeliveries() *cobra.Command {
 	var failed bool
 	var endpoint string
@@ -120,25 +60,18 @@ func (e *env) webhooksDeliveries() *cobra.Command {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
-			return e.with(func(ctx context.Context, a *app.App, _ []string) error {
-				q := store.DeliveryQuery{Limit: limit}
+			return e.with(func(ctx context.Context, d *desk, _ []string) error {
+				state := ""
 				if failed {
-					q.State = store.DeliveryFailed
+					state = "failed"
 				}
-				var err error
-				if endpoint != "" {
-					if q.Endpoint, err = a.FindWebhook(endpoint); err != nil {
-						return err
-					}
-				}
-				list, err := a.Store.Deliveries(ctx, q)
+				page, err := get[api.Page[api.Delivery]](ctx, d, "/webhooks/deliveries", "endpoint", endpoint, "state", state, "limit", strconv.Itoa(min(limit, mostUnpaged)))
 				if err != nil {
 					return err
 				}
 				head := []string{"EVENT", "TYPE", "ENDPOINT", "STATE", "TRIES", "NEXT", "FINISHED", "ERROR"}
-				return printList(e, head, list, func(d *store.WebhookDelivery) any { return deliveryOf(d) }, func(d *store.WebhookDelivery) []string {
-					j := deliveryOf(d)
-					return []string{d.EventID, d.Type, d.Endpoint, d.State, fmt.Sprint(d.Attempts), instantOf(j.Next), instantOf(j.Finished), dash(d.Error)}
+				return printList(e, head, page.Items, func(j *api.Delivery) any { return j }, func(j *api.Delivery) []string {
+					return []string{j.EventID, j.Type, j.Endpoint, j.State, fmt.Sprint(j.Attempts), instantOf(j.Next), instantOf(j.Finished), dash(j.Error)}
 				})
 			})(c, nil)
 		},
@@ -149,17 +82,6 @@ func (e *env) webhooksDeliveries() *cobra.Command {
 	return c
 }
 
-func deliveryOf(d *store.WebhookDelivery) deliveryJSON {
-	j := deliveryJSON{
-		EventID: d.EventID, Endpoint: d.Endpoint, Type: d.Type, ObjectID: d.ObjectID, State: d.State, Attempts: d.Attempts,
-		Status: d.Status, Error: d.Error, Created: d.Created, Finished: optional(d.Finished),
-	}
-	if d.State == store.DeliveryWaiting {
-		j.Next = &d.Next
-	}
-	return j
-}
-
 func (e *env) webhooksRedeliver() *cobra.Command {
 	var endpoint string
 	c := &cobra.Command{
@@ -168,27 +90,19 @@ func (e *env) webhooksRedeliver() *cobra.Command {
 			"running server sends it, before later events of the same object that still wait.",
 		Example: "  idpsync webhooks redeliver 0190b2c4-6c1b-7a55-9a57-0d6a53cf3c11\n  idpsync webhooks redeliver 0190b2c4-6c1b-7a55-9a57-0d6a53cf3c11 --endpoint payroll",
 		Args:    oneArg("EVENT"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			name, err := "", error(nil)
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			body := object{"event_id": args[0]}
 			if endpoint != "" {
-				if name, err = a.FindWebhook(endpoint); err != nil {
-					return err
-				}
+				body["endpoint"] = endpoint
 			}
-			to, err := a.Store.Redeliver(ctx, args[0], name, time.Now())
+			again, err := post[api.Redelivery](ctx, d, "/webhooks/redeliver", body)
 			switch {
-			case errors.Is(err, store.ErrBusy):
-				return fmt.Errorf("event %s is about to be delivered anyway", args[0])
-			case errors.Is(err, store.ErrNotFound) && name != "":
-				return fmt.Errorf("no event %s, or %s is disabled or new: see idpsync webhooks list", args[0], name)
-			case errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("no enabled endpoint had an event %s: see idpsync webhooks deliveries, or name one with --endpoint", args[0])
 			case err != nil:
 				return err
 			case e.json():
-				return e.print(map[string]any{"event_id": args[0], "endpoints": to})
+				return e.print(again)
 			}
-			e.say("Event %s is delivered again to %s.", args[0], strings.Join(to, ", "))
+			e.say("Event %s is delivered again to %s.", again.EventID, strings.Join(again.Endpoints, ", "))
 			return nil
 		}),
 	}
@@ -203,23 +117,17 @@ func (e *env) webhooksEnable() *cobra.Command {
 			"idpsync webhooks deliveries --failed as far as it was waiting then.",
 		Example: "  idpsync webhooks enable payroll",
 		Args:    oneArg("NAME"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			name, err := a.FindWebhook(args[0])
-			if err != nil {
-				return err
-			}
-			was, err := webhook.Enable(ctx, a.Store, e.actor(), name, time.Now())
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			out, err := post[api.WebhookEnabled](ctx, d, "/webhooks/enable", object{"name": args[0]})
 			switch {
-			case errors.Is(err, store.ErrNotFound):
-				return fmt.Errorf("%s is new: it receives events once a server runs with this configuration", name)
 			case err != nil:
 				return err
 			case e.json():
-				return e.print(map[string]any{"name": name, "changed": was})
-			case !was:
-				e.say("%s is enabled already.", name)
+				return e.print(out)
+			case !out.Changed:
+				e.say("%s is enabled already.", out.Name)
 			default:
-				e.say("%s receives events again.", name)
+				e.say("%s receives events again.", out.Name)
 			}
 			return nil
 		}),
@@ -228,29 +136,26 @@ func (e *env) webhooksEnable() *cobra.Command {
 
 func (e *env) webhooksTest() *cobra.Command {
 	return &cobra.Command{
-		Use: "test NAME", Short: "Send an event of type webhook.test to an endpoint, once and from here",
+		Use: "test NAME", Short: "Send an event of type webhook.test to an endpoint, once, from here or the server",
 		Example: "  idpsync webhooks test payroll\n  idpsync webhooks test https://hooks.example.com/idpsync",
 		Args:    oneArg("NAME"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
-			r, err := a.TestWebhook(ctx, e.actor(), args[0])
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
+			out, err := post[api.WebhookTest](ctx, d, "/webhooks/test", object{"name": args[0]})
 			if err != nil {
 				return err
 			}
-			ok := r.Err == nil && r.Status >= 200 && r.Status < 300
 			if e.json() {
-				object := map[string]any{"delivered": ok, "status": r.Status, "duration_ms": r.Took.Milliseconds()}
-				if !ok {
-					object["error"] = r.Text()
+				if err := e.print(out); err != nil {
+					return err
 				}
-				err = e.print(object)
 			}
-			if err != nil || ok {
-				if ok && !e.json() {
-					e.say("Delivered: status %d in %s.", r.Status, r.Took.Round(time.Millisecond))
-				}
-				return err
+			if !out.Delivered {
+				return fmt.Errorf("not delivered: %s", out.Error)
 			}
-			return fmt.Errorf("not delivered: %s", r.Text())
+			if !e.json() {
+				e.say("Delivered: status %d in %s.", out.Status, time.Duration(out.DurationMS)*time.Millisecond)
+			}
+			return nil
 		}),
 	}
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/idpsync/idpsync/cmd/internal/app"
+	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/api/client"
 	"github.com/idpsync/idpsync/reconcile/roles"
-	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
@@ -35,16 +37,16 @@ func newRolesWho(e *env) *cobra.Command {
 			"The people are listed as they are read: there may be a hundred thousand of them.",
 		Example: "  idpsync roles who root:admin\n  idpsync roles who Payments:operator --inactive --output json",
 		Args:    oneArg("TEAM:ROLE"),
-		RunE: e.with(func(ctx context.Context, a *app.App, args []string) error {
+		RunE: e.with(func(ctx context.Context, d *desk, args []string) error {
 			asked, err := teamRole(args[0])
 			if err != nil {
 				return err
 			}
-			team, err := heldTeam(ctx, a, asked)
+			team, err := heldTeam(ctx, d, asked)
 			if err != nil {
 				return err
 			}
-			return e.printHolders(ctx, a, &team, store.HolderQuery{TeamID: team.ID, Role: asked.Role, Inactive: inactive})
+			return e.printHolders(ctx, d, &team, asked.Role, inactive)
 		}),
 	}
 	c.Flags().BoolVar(&inactive, "inactive", false, "list inactive people too, whose role is suspended")
@@ -52,44 +54,57 @@ func newRolesWho(e *env) *cobra.Command {
 }
 
 // heldTeam returns the team that is asked about, where it and the role exist.
-func heldTeam(ctx context.Context, a *app.App, asked identity.TeamRole) (identity.Team, error) {
-	mapping, err := a.Applier.Mapping(ctx)
+func heldTeam(ctx context.Context, d *desk, asked identity.TeamRole) (api.Team, error) {
+	there, err := get[api.Page[api.RoleInfo]](ctx, d, "/roles")
 	if err != nil {
-		return identity.Team{}, err
+		return api.Team{}, err
 	}
-	if !mapping.Known(asked.Role) {
-		return identity.Team{}, fmt.Errorf("no role %q, want one of %s", asked.Role, strings.Join(mapping.Roles(), ", "))
+	names := make([]string, len(there.Items))
+	for i := range there.Items {
+		names[i] = there.Items[i].Role
 	}
-	team, err := a.Store.TeamByName(ctx, asked.Team)
-	if errors.Is(err, store.ErrNotFound) {
+	if !slices.Contains(names, asked.Role) {
+		return api.Team{}, fmt.Errorf("no role %q, want one of %s", asked.Role, strings.Join(names, ", "))
+	}
+	team, err := d.findTeam(ctx, asked.Team)
+	if errors.Is(err, errNoTeam) {
 		err = fmt.Errorf("no team %q: see idpsync teams list", asked.Team)
 	}
 	return team, err
 }
 
+// holder is somebody who holds roles, as the API tells it.
+type holder struct {
+	UserID      string             `json:"user_id"`
+	UserName    string             `json:"user_name"`
+	DisplayName string             `json:"display_name"`
+	Active      bool               `json:"active"`
+	Reason      string             `json:"reason"`
+	Roles       []roles.RoleAccess `json:"roles"`
+}
+
 // printHolders prints people as they are read. Columns are as wide as a screenful of rows needs them.
-func (e *env) printHolders(ctx context.Context, a *app.App, team *identity.Team, q store.HolderQuery) error {
+func (e *env) printHolders(ctx context.Context, d *desk, team *api.Team, role string, inactive bool) error {
 	const screenful = 200
 	w := tabwriter.NewWriter(e.out, 0, 4, 2, ' ', 0)
 	state := func(text string) string {
-		if q.Inactive {
+		if inactive {
 			return text + "\t"
 		}
 		return ""
 	}
-	n := 0
-	err := a.Store.RoleHolders(ctx, q, func(h *store.RoleHolder) error {
+	n, printed := 0, error(nil)
+	err := client.All(ctx, d.Client, "/roles"+part(team.ID)+part(role)+"/holders", values("inactive", strconv.FormatBool(inactive)), func(h holder) bool {
 		n++
-		for i := range h.Grants {
-			h.Grants[i].TeamName = team.Name
-		}
-		access := roles.Explain(&h.User, h.Grants)
 		held := holderJSON{
-			UserID: access.UserID, UserName: access.UserName, DisplayName: h.DisplayName, Active: access.Active, Reason: access.Reason,
-			Team: team.Name, Role: q.Role, Via: access.Teams[0].Roles[0].Via,
+			UserID: h.UserID, UserName: h.UserName, DisplayName: h.DisplayName, Active: h.Active, Reason: h.Reason, Team: team.Name, Role: role,
+		}
+		for _, r := range h.Roles {
+			held.Via = append(held.Via, r.Via...)
 		}
 		if e.json() {
-			return e.print(held)
+			printed = e.print(held)
+			return printed == nil
 		}
 		if n == 1 {
 			fmt.Fprintf(w, "USER\tNAME\t%sBECAUSE OF\n", state("STATE"))
@@ -100,18 +115,18 @@ func (e *env) printHolders(ctx context.Context, a *app.App, team *identity.Team,
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s%s\n", held.UserName, dash(h.DisplayName), state(standing), viaTexts(held.Via))
 		if n%screenful == 0 {
-			return w.Flush()
+			printed = w.Flush()
 		}
-		return nil
+		return printed == nil
 	})
-	if err != nil {
+	if err := errors.Join(err, printed); err != nil {
 		return err
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	if !e.json() {
-		e.say("%d hold %s:%s", n, team.Name, q.Role)
+		e.say("%d hold %s:%s", n, team.Name, role)
 	}
 	return nil
 }
