@@ -205,11 +205,13 @@ func quoted(value string) string {
 
 // inQuotes returns a text in double quotes, which YAML reads as JSON does. A dollar sign would name a variable.
 func inQuotes(value string) string {
-	text, err := json.Marshal(strings.ReplaceAll(value, "$", "$$"))
-	if err != nil {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(strings.ReplaceAll(value, "$", "$$")); err != nil {
 		return `""` // a text can always be written
 	}
-	return string(text)
+	return strings.TrimSpace(b.String())
 }
 
 // problemsOf returns what the program itself would say against a configuration, nil for nothing. The credential counts
