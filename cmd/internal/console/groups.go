@@ -158,7 +158,10 @@ func (c *Console) resyncGroup(q *request) (string, *view, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	next, err := startOne(q, head.Group.Source, map[string]any{"group": head.Group.SourceID}, head.At()+"/resync")
+	next, err := "", error(nothingToAsk())
+	if head.Pulled {
+		next, err = startOne(q, head.Group.Source, map[string]any{"group": head.Group.SourceID}, head.At()+"/resync")
+	}
 	if p := asProblem(err); p != nil && p.Status != http.StatusForbidden {
 		v := head.view("group_resync", groupResyncPage{groupHead: head, Resync: resync{Connector: head.Group.Source}})
 		v.Status, v.Problem = p.Status, p

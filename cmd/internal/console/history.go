@@ -63,7 +63,9 @@ func entriesOf(q *request, events []api.Event, about string) []entry {
 		}
 		switch {
 		case e.Type == "grant.added" || e.Type == "grant.revoked":
-			out[i].What = grantText(e)
+			if out[i].What = grantText(e); len(e.Fields) > 0 {
+				out[i].Reason = "" // it says the same
+			}
 		case e.Type == "membership.added" || e.Type == "membership.removed":
 			if e.ObjectID != about {
 				out[i].What = map[bool]string{true: "Came into group", false: "Left group"}[e.Type == "membership.added"]

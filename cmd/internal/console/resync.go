@@ -58,7 +58,10 @@ func (c *Console) resyncPerson(q *request) (string, *view, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	next, err := startOne(q, head.User.Source, map[string]any{"user": head.User.SourceID}, q.personAt("/resync"))
+	next, err := "", error(nothingToAsk())
+	if head.Pulled {
+		next, err = startOne(q, head.User.Source, map[string]any{"user": head.User.SourceID}, head.At()+"/resync")
+	}
 	if p := asProblem(err); p != nil && p.Status != http.StatusForbidden {
 		v := head.view("person_resync", personResyncPage{personHead: head, Resync: resync{Connector: head.User.Source}})
 		v.Status, v.Problem = p.Status, p
@@ -67,11 +70,12 @@ func (c *Console) resyncPerson(q *request) (string, *view, error) {
 	return next, nil, err
 }
 
+func nothingToAsk() *api.Problem {
+	return &api.Problem{Status: http.StatusConflict, Title: "Not possible as things are", Detail: "No connector that is configured owns it: there is nowhere to read it."}
+}
+
 // startOne starts a run of one person or group and returns where it is followed.
 func startOne(q *request, connector string, body map[string]any, at string) (string, error) {
-	if connector == "" {
-		return "", &api.Problem{Status: http.StatusConflict, Title: "Not possible as things are", Detail: "No connector owns it: there is nowhere to read it."}
-	}
 	body["connectors"] = []string{connector}
 	body["dry_run"] = q.Form("dry_run") == "true"
 	started, err := call[api.Started](q, http.MethodPost, "/runs", nil, body)
