@@ -44,11 +44,8 @@ func (s *Server) handler() http.Handler {
 		r = r.WithContext(context.WithValue(ctx, remoteKey{}, s.remote(r)))
 		w.Header().Set("X-Request-Id", id)
 		answer := &response{ResponseWriter: w}
-		defer func() {
-			panicked := recover()
-			endTrace(span, r, answer.statusOrOK())
-			s.finish(answer, r, began, panicked)
-		}()
+		defer func() { endTrace(span, r, answer.statusOrOK()) }() // after what finish answers for who panicked
+		defer func() { s.finish(answer, r, began, recover()) }()
 		switch r.URL.Path {
 		case "/healthz":
 			s.probe(answer, r, nil)
