@@ -104,7 +104,7 @@ func (c *Console) getAt(mux *http.ServeMux, path string, needed level, page view
 			c.fail(q, err)
 			return
 		}
-		c.show(q, http.StatusOK, v)
+		c.show(q, v.statusOr(http.StatusOK), v)
 	})
 }
 

@@ -171,7 +171,7 @@ func (c *Console) showRuleForm(q *request, form ruleForm, grants []api.TeamRole,
 
 // groupNames returns names of groups to choose from.
 func groupNames(q *request, search string) ([]string, error) {
-	page, err := fetch[api.Page[api.Group]](q, "/groups", url.Values{"limit": {strconv.Itoa(suggested)}, "search": {search[:min(len(search), 200)]}})
+	page, err := fetch[api.Page[api.Group]](q, "/groups", url.Values{"limit": {strconv.Itoa(suggested)}, "search": {strings.ToValidUTF8(search[:min(len(search), 200)], "")}})
 	if err != nil {
 		return nil, err
 	}
