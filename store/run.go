@@ -201,7 +201,12 @@ func (r reader) Changes(ctx context.Context, q ChangeQuery) ([]identity.Change, 
 		column string
 		values []string
 	}{{"object", texts(q.Objects)}, {"op", texts(q.Ops)}, {"state", texts(q.States)}} {
-		if len(in.values) > 0 {
+		switch len(in.values) {
+		case 0:
+		case 1: // with an equality the index of kinds has the order of Ord
+			statement += " AND " + in.column + " = ?"
+			args = append(args, in.values[0])
+		default:
 			statement += " AND " + r.d.in(in.column, "text")
 			args = append(args, r.d.list(in.values))
 		}
