@@ -50,6 +50,10 @@ lint: ## go vet, staticcheck and gofumpt
 	@unformatted=$$(go tool gofumpt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run: go tool gofumpt -w ."; echo "$$unformatted"; exit 1; fi
 
+.PHONY: lint-api
+lint-api: ## check the OpenAPI document with a linter that others wrote
+	.ci/openapi/run
+
 .PHONY: independent
 independent: ## run SCIM clients that were not written here against idpsync serve
 	.ci/independent/run
