@@ -54,8 +54,12 @@ func (s *Store) VerifyAudit(ctx context.Context, expect *chain.Head, progress fu
 
 // walk goes on from a position, and returns up to where.
 func (r reader) walk(ctx context.Context, walk *chain.Walk, after int64) (int64, error) {
+	found := "LEFT JOIN LATERAL (SELECT * FROM audit_events WHERE seq = c.event_seq OFFSET 0) e ON TRUE" // as seal does
+	if !r.d.postgres() {
+		found = "LEFT JOIN audit_events e ON e.seq = c.event_seq"
+	}
 	rows, err := r.raw(ctx, "SELECT c.seq, c.event_seq, c.hash, "+eventRowColumns+" FROM (SELECT seq, event_seq, hash FROM audit_chain WHERE seq > ? ORDER BY seq LIMIT ?) c "+
-		"LEFT JOIN audit_events e ON e.seq = c.event_seq ORDER BY c.seq", after, verifyBatch).Rows()
+		found+" ORDER BY c.seq", after, verifyBatch).Rows()
 	if err != nil {
 		return 0, fmt.Errorf("verify the audit log: %w", err)
 	}

@@ -103,7 +103,7 @@ func (a *Applier) within(ctx context.Context, tx *store.Tx, by identity.Actor, f
 			return err
 		}
 		for _, k := range keys {
-			c.event(identity.Event{Type: identity.EventKeyDisabled, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "its owner " + k.UserName + " was deactivated"})
+			c.event(identity.Event{Type: identity.EventKeyDisabled, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "its owner " + k.UserName + " was deactivated", Fields: turned("disabled", true)})
 		}
 	}
 	if len(c.convert) > 0 {

@@ -171,7 +171,7 @@ func (a *Applier) EnableKey(ctx context.Context, by identity.Actor, id string) (
 			return ErrOwnerInactive
 		}
 		if enabled, err = c.tx.EnableKey(ctx, id); enabled {
-			c.event(identity.Event{Type: identity.EventKeyEnabled, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + owner.UserName})
+			c.event(identity.Event{Type: identity.EventKeyEnabled, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + owner.UserName, Fields: turned("disabled", false)})
 		}
 		return err
 	})

@@ -265,9 +265,23 @@ func (a *Applier) CreateKey(ctx context.Context, by identity.Actor, k store.Key)
 		if err != nil {
 			return err
 		}
-		c.event(identity.Event{Type: identity.EventKeyCreated, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + owner.UserName})
+		c.event(identity.Event{Type: identity.EventKeyCreated, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + owner.UserName, Fields: keyFields(&k)})
 		return c.tx.InsertKey(ctx, k)
 	})
+}
+
+// keyFields are what the audit log tells of a new key.
+func keyFields(k *store.Key) []identity.FieldChange {
+	fields := []identity.FieldChange{{Path: "user_id", After: k.UserID}, {Path: "expires", After: orNever(k.Expires)}}
+	if k.Connector != "" {
+		fields = append(fields, identity.FieldChange{Path: "connector", After: k.Connector})
+	}
+	return fields
+}
+
+// turned is a flag that changed.
+func turned(path string, to bool) []identity.FieldChange {
+	return []identity.FieldChange{{Path: path, Before: !to, After: to}}
 }
 
 // RevokeKey ends an API key for good; store.ErrNotFound when there is none. Revoking twice is no error.
@@ -279,7 +293,7 @@ func (a *Applier) RevokeKey(ctx context.Context, by identity.Actor, id string) e
 		}
 		revoked, err := c.tx.RevokeKey(ctx, id, c.now)
 		if revoked {
-			c.event(identity.Event{Type: identity.EventKeyRevoked, Object: "key", ObjectID: k.ID, Name: k.Name})
+			c.event(identity.Event{Type: identity.EventKeyRevoked, Object: "key", ObjectID: k.ID, Name: k.Name, Reason: "owner " + k.UserName, Fields: turned("revoked", true)})
 		}
 		return err
 	})

@@ -41,7 +41,7 @@ func (a *Applier) RotateKey(ctx context.Context, by identity.Actor, id string, k
 			old.Expires = end
 		}
 		c.event(rotated)
-		c.event(identity.Event{Type: identity.EventKeyCreated, Object: "key", ObjectID: k.ID, Name: old.Name, Reason: "owner " + old.UserName + ", follows " + old.ID})
+		c.event(identity.Event{Type: identity.EventKeyCreated, Object: "key", ObjectID: k.ID, Name: old.Name, Reason: "owner " + old.UserName + ", follows " + old.ID, Fields: keyFields(&successor)})
 		return c.tx.InsertKey(ctx, successor)
 	})
 	return old, successor, err

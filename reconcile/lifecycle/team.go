@@ -195,7 +195,9 @@ func (a *Applier) DeleteTeam(ctx context.Context, by identity.Actor, id string) 
 		if use.People+use.Groups > 0 {
 			return &TeamError{team.Name, fmt.Sprintf("%d people and %d groups hold roles on it: take these away first", use.People, use.Groups)}
 		}
-		c.event(c.teamEvent(identity.EventTeamDeleted, team))
+		event := c.teamEvent(identity.EventTeamDeleted, team)
+		event.Fields = []identity.FieldChange{{Path: "name", Before: team.Name}}
+		c.event(event)
 		return c.tx.DeleteTeam(ctx, team.ID)
 	})
 }
