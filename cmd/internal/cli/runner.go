@@ -45,7 +45,9 @@ func (r *localRunner) run(ctx context.Context, connector string, want *wanted, w
 	if err != nil {
 		return identity.Run{}, err
 	}
-	return r.request(ctx, want.request(sources[0]), w)
+	req := want.request(sources[0])
+	req.By = r.env.actor()
+	return r.request(ctx, req, w)
 }
 
 // request runs what is asked for, or joins the run that is going.
