@@ -161,6 +161,13 @@ func (d *directory) tell(t *testing.T) {
 	if err := d.s.InTx(t.Context(), func(tx *store.Tx) error { return tx.Record(t.Context(), events) }); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := d.s.SealAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Some that wait to be sealed.
+	if err := d.s.InTx(t.Context(), func(tx *store.Tx) error { return tx.Record(t.Context(), events[:1000]) }); err != nil {
+		t.Fatal(err)
+	}
 	// An endpoint that is down.
 	_, err := d.db.ExecContext(t.Context(), "INSERT INTO webhook_deliveries (endpoint, seq, event_id, type, object_id, state, created_at, next_at) "+
 		"SELECT 'hook', seq, id, type, object_id, 'waiting', at, at FROM audit_events")
@@ -285,7 +292,22 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 		"missing members, later": func(s *store.Store) error {
 			return page(s.MissingMembers(ctx, "r", "okta", "00g0", d.groupID, sourceID(900), 100))
 		},
-		"audit of an object":  func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ObjectID: id, Limit: 10})) },
+		"audit of an object": func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ObjectID: id, Limit: 10})) },
+		"audit of an actor":  func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{ActorID: "rare", Limit: 10})) },
+		"audit of a type": func(s *store.Store) error {
+			return page(s.Audit(ctx, store.AuditQuery{Type: "user.deleted", Limit: 10}))
+		},
+		"audit of types":     func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{Type: "team.*", Limit: 10})) },
+		"audit of a request": func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{RequestID: "q", Limit: 10})) },
+		"audit of a run":     func(s *store.Store) error { return page(s.Audit(ctx, store.AuditQuery{RunID: "r", Limit: 10})) },
+		"places of events": func(s *store.Store) error {
+			return page(s.Links(ctx, []identity.Event{{Seq: 7}, {Seq: 9}}))
+		},
+		"events of the chain": func(s *store.Store) error { return page(s.SealedAudit(ctx, store.AuditQuery{Limit: 10}, 5000)) },
+		"what is to be sealed": func(s *store.Store) error {
+			_, _, err := s.Seal(ctx, "", 10)
+			return err
+		},
 		"history":             func(s *store.Store) error { return page(s.History(ctx, d.userIDs[8], time.Now())) },
 		"session":             func(s *store.Store) error { return page(s.SessionHolder(ctx, []byte("7"), time.Now())) },
 		"session that counts": func(s *store.Store) error { return page(s.SessionCounts(ctx, uuid.NewString(), time.Now())) },
@@ -298,7 +320,7 @@ func reads(t *testing.T, d *directory) map[string]func(s *store.Store) error {
 }
 
 // large are the tables that no read of a few rows may go through from end to end.
-var large = []string{"users", "group_members", "run_members", "run_changes", "audit_events", "webhook_deliveries"}
+var large = []string{"users", "group_members", "run_members", "run_changes", "audit_events", "audit_chain", "webhook_deliveries"}
 
 // TestPlans asks PostgreSQL how it runs each read, once knowing the parameters and once for any parameters, as it does
 // after a statement was run a few times.

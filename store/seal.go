@@ -133,14 +133,14 @@ func (tx *Tx) seal(ctx context.Context, head chain.Head, after string, limit int
 	if after != "" {
 		beginning, args = " WHERE event_id > "+tx.d.uuid("?"), append(args, after)
 	}
-	waiting := "(SELECT event_id FROM audit_unsealed" + beginning + " ORDER BY event_id LIMIT ?) u "
+	waiting := "(SELECT event_id FROM audit_unsealed" + beginning + " ORDER BY event_id LIMIT ?) waiting "
 	// PostgreSQL is made to look each event up: left the choice, it may read the whole log for a batch.
-	found := "LEFT JOIN LATERAL (SELECT * FROM audit_events WHERE id = u.event_id OFFSET 0) e ON TRUE " +
+	found := "LEFT JOIN LATERAL (SELECT * FROM audit_events WHERE id = waiting.event_id OFFSET 0) e ON TRUE " +
 		"LEFT JOIN LATERAL (SELECT seq FROM audit_chain WHERE event_seq = e.seq OFFSET 0) c ON TRUE"
 	if !tx.d.postgres() {
-		found = "LEFT JOIN audit_events e ON e.id = u.event_id LEFT JOIN audit_chain c ON c.event_seq = e.seq"
+		found = "LEFT JOIN audit_events e ON e.id = waiting.event_id LEFT JOIN audit_chain c ON c.event_seq = e.seq"
 	}
-	rows, err := tx.raw(ctx, "SELECT CAST(u.event_id AS text), c.seq, "+eventRowColumns+" FROM "+waiting+found+" ORDER BY u.event_id", append(args, limit)...).Rows()
+	rows, err := tx.raw(ctx, "SELECT CAST(waiting.event_id AS text), c.seq, "+eventRowColumns+" FROM "+waiting+found+" ORDER BY waiting.event_id", append(args, limit)...).Rows()
 	if err != nil {
 		return fmt.Errorf("seal the audit log: %w", err)
 	}
