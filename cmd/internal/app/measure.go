@@ -59,7 +59,8 @@ func certificateExpiry(s *httpserver.Server) prometheus.Collector {
 const (
 	countTimeout = 10 * time.Second // for counting what is held
 	countEvery   = time.Minute      // at most, however often metrics are asked for
-	countShare   = 100              // and so rarely that counting takes at most this part of the time
+	countShare   = 20               // and so rarely that counting takes a twentieth of the time at most,
+	countLatest  = 5 * time.Minute  // but no more rarely than so
 )
 
 // holdings collects how much is held, and the events that this process recorded.
@@ -159,7 +160,7 @@ func (h *holdings) count(ctx context.Context) (store.Holdings, bool) {
 	}
 	counted, err := h.store.Holdings(ctx)
 	took := time.Since(began)
-	h.next = time.Now().Add(max(countEvery, countShare*took))
+	h.next = time.Now().Add(min(max(countEvery, countShare*took), countLatest))
 	if h.known = err == nil; err != nil {
 		h.logger.WarnContext(ctx, "count what is held", "error", err)
 		return h.counted, false
