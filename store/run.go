@@ -319,7 +319,8 @@ func (r reader) HeldChanges(ctx context.Context, runID string) (map[string]int, 
 		Object, Op string
 		N          int
 	}
-	err := r.raw(ctx, "SELECT object, op, count(*) AS n FROM run_changes WHERE run_id = ? AND op IN ('deactivate', 'delete', 'remove') AND state = ? GROUP BY object, op",
+	err := r.raw(ctx, "SELECT object, op, count(*) AS n FROM run_changes WHERE run_id = ? AND object IN ('user', 'group', 'member', 'grant') "+
+		"AND op IN ('deactivate', 'delete', 'remove') AND state = ? GROUP BY object, op",
 		runID, string(identity.StateStaged)).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("count what is held: %w", err)
