@@ -109,7 +109,7 @@ func TestTracesAreLostQuietly(t *testing.T) {
 	for name, spoil := range map[string]func(*otlptest.Collector){
 		"down":    (*otlptest.Collector).Close,
 		"refuses": func(c *otlptest.Collector) { c.Answer(http.StatusBadRequest) },
-		"moved":   func(c *otlptest.Collector) { c.Answer(http.StatusFound) },
+		"moved":   func(c *otlptest.Collector) { c.Answer(http.StatusTemporaryRedirect) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

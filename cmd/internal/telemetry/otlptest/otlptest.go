@@ -103,6 +103,9 @@ func (c *Collector) Raw() []byte {
 
 // ServeHTTP takes a request.
 func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == elsewhere {
+		return // 200, to whoever follows there
+	}
 	c.mu.Lock()
 	c.asked++
 	wait, status := c.wait, c.status
@@ -126,8 +129,14 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.raw.Write(body)
 		c.spans = append(c.spans, spans...)
 	}
+	if status >= 300 && status < 400 {
+		w.Header().Set("Location", elsewhere)
+	}
 	w.WriteHeader(status)
 }
+
+// elsewhere is where redirections lead.
+const elsewhere = "/elsewhere"
 
 func read(r *http.Request) ([]byte, []Span, error) {
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/x-protobuf" {
