@@ -43,6 +43,7 @@ func TestSignIn_Password(t *testing.T) {
 			}
 		}
 		b.want(b.get("/sign-in/style.css"), 200, "/sign-in/style.css", "prefers-color-scheme")
+		b.want(b.get("/sign-in/icon.svg"), 200, "/sign-in/icon.svg", "<svg")
 		b.want(b.get("/nowhere"), 404, "/nowhere", "There is no such page")
 		b.want(b.get("/account/nowhere"), 404, "/account/nowhere", "There is nothing here")
 		b.want(b.get("/sign-in"), 200, "/", "Overview")

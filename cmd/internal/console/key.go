@@ -121,6 +121,9 @@ func (b keyBook) create(q *request) (string, *view, error) {
 	}
 	key, err := call[api.NewKey](q, http.MethodPost, "/keys", nil, body)
 	if problem := asProblem(err); problem != nil {
+		if wrongField(problem, "body.name") {
+			problem = &api.Problem{Status: problem.Status, Title: problem.Title, Detail: "Say what the key is for, in 1 to 200 characters.", Errors: problem.Errors[:1], RequestID: problem.RequestID}
+		}
 		v, err := b.show(q, form, problem)
 		return "", v, err
 	}

@@ -85,7 +85,7 @@ func TestKeys(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"no name", []string{"name", " "}, http.StatusUnprocessableEntity, "body.name"},
+		{"no name", []string{"name", " "}, http.StatusUnprocessableEntity, "Say what the key is for"},
 		{"nobody", []string{"name", "x", "user", "nobody"}, http.StatusNotFound, "API keys"},
 		{"no such connector", []string{"name", "x", "connector", "entra"}, http.StatusUnprocessableEntity, "no such connector"},
 		{"a lifetime of words", []string{"name", "x", "expires", "long"}, http.StatusUnprocessableEntity, "positive duration"},
@@ -139,6 +139,14 @@ func TestKeys_Own(t *testing.T) {
 	}
 	w.get("", "/keys").want(http.StatusSeeOther)
 	w.get("none", "/settings/keys").want(http.StatusSeeOther)
+}
+
+// The account leads to the keys, and to the console whoever may see it.
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.get("none", "/account").want(http.StatusOK, "Your API keys").has(`href="/keys"`).lacks("Console")
+	w.get("viewer", "/account").want(http.StatusOK, "Console").has(`href="/"`)
 }
 
 func TestConnectors(t *testing.T) {

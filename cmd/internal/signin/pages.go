@@ -27,6 +27,7 @@ var pageFiles embed.FS
 const (
 	pathSignIn   = "/sign-in"
 	pathStyle    = "/sign-in/style.css"
+	pathIcon     = "/sign-in/icon.svg"
 	pathSignOut  = "/sign-out"
 	pathAccount  = "/account"
 	pathPassword = "/account/password"
@@ -108,9 +109,12 @@ func (s *Service) internal(w http.ResponseWriter, r *http.Request, doing string,
 	s.fail(w, r, http.StatusInternalServerError, "Something went wrong on our side. Please try again in a while.")
 }
 
-func (s *Service) style(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "public, max-age=3600")
-	http.ServeFileFS(w, r, pageFiles, "page/style.css")
+// file serves a file beside the pages.
+func file(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		http.ServeFileFS(w, r, pageFiles, "page/"+name)
+	}
 }
 
 // signInPage shows the ways to sign in; who is signed in already is sent on.

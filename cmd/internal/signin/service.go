@@ -126,7 +126,8 @@ func Serves(path string) bool {
 // protects itself.
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathStyle, s.style)
+	mux.HandleFunc("GET "+pathStyle, file("style.css"))
+	mux.HandleFunc("GET "+pathIcon, file("icon.svg"))
 	mux.HandleFunc("GET "+pathSignIn, s.signInPage)
 	if s.passwords {
 		mux.HandleFunc("POST "+pathSignIn, s.signIn)
