@@ -208,4 +208,3 @@ func (w *world) session(rank string) string {
 	}
 	return list[0]["id"].(string)
 }
-
