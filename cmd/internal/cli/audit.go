@@ -21,8 +21,7 @@ import (
 
 func (e *env) auditCommand() *cobra.Command {
 	c := &cobra.Command{
-		Annotations: map[string]string{localOnly: "it reads the database"},
-		Use:         "audit", Short: "Read, export and verify the audit log",
+		Use: "audit", Short: "Read, export and verify the audit log",
 		Example: "  idpsync audit list --user ana@example.com\n  idpsync audit export > audit.jsonl\n  idpsync audit verify",
 	}
 	c.AddCommand(e.auditList(), e.auditExport(), e.auditVerify())
@@ -75,34 +74,44 @@ func (e *env) auditList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List what happened, the newest first",
 		Example: "  idpsync audit list\n  idpsync audit list --user ana@example.com --since 30d\n  idpsync audit list --type grant.* --output json",
-		RunE: e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if err := atLeast("limit", limit, 1); err != nil {
 				return err
 			}
-			q, err := filter.query(ctx, a, time.Now())
-			if err != nil {
-				return err
+			if e.address() != "" {
+				return e.listAway(c.Context(), &filter, limit)
 			}
-			q.Limit = limit
-			events, err := a.Store.Audit(ctx, q)
-			if err != nil {
-				return err
-			}
-			return e.printEvents(ctx, a, events)
-		}),
+			return e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
+				q, err := filter.query(ctx, a, time.Now())
+				if err != nil {
+					return err
+				}
+				q.Limit = limit
+				events, err := a.Store.Audit(ctx, q)
+				if err != nil {
+					return err
+				}
+				return e.printEvents(ctx, a, events)
+			})(c, args)
+		},
 	}
 	filter.flags(c.Flags())
 	c.Flags().IntVar(&limit, "limit", 50, "list at most `N`")
 	return c
 }
 
+var auditHead = []string{"SEQ", "TIME", "TYPE", "ABOUT", "BY", "WHAT"}
+
+func eventRow(ev *identity.Event) []string {
+	return []string{fmt.Sprint(ev.Seq), instant(ev.At), string(ev.Type), dash(ev.Name), dash(byWhom(ev)), dash(whatHappened(ev))}
+}
+
 // printEvents prints events: as JSON the lines of an export, else a table.
 func (e *env) printEvents(ctx context.Context, a *app.App, events []identity.Event) error {
 	if !e.json() {
-		rows := [][]string{{"SEQ", "TIME", "TYPE", "ABOUT", "BY", "WHAT"}}
+		rows := [][]string{auditHead}
 		for i := range events {
-			ev := &events[i]
-			rows = append(rows, []string{fmt.Sprint(ev.Seq), instant(ev.At), string(ev.Type), dash(ev.Name), dash(byWhom(ev)), dash(whatHappened(ev))})
+			rows = append(rows, eventRow(&events[i]))
 		}
 		return e.table(rows)
 	}
@@ -171,47 +180,55 @@ func (e *env) auditExport() *cobra.Command {
 			"before. The file can be verified without the database: idpsync audit verify --from-export. Standard error tells the head,\n" +
 			"which stands for all of it; keep it where who owns the database cannot change it.",
 		Example: "  idpsync audit export > audit.jsonl\n  idpsync audit export --since 24h --type user.*",
-		RunE: e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
-			q, err := filter.query(ctx, a, time.Now())
-			if err != nil {
-				return err
+		RunE: func(c *cobra.Command, args []string) error {
+			if e.address() != "" {
+				return e.exportAway(c.Context(), &filter)
 			}
-			if _, err := a.Store.SealAll(ctx); err != nil && !errors.Is(err, store.ErrBusy) {
-				return err
-			}
-			standing, err := a.Store.AuditStanding(ctx)
-			if err != nil {
-				return err
-			}
-			q.Limit = 1000
-			n := 0
-			for after := int64(0); ; {
-				events, err := a.Store.SealedAudit(ctx, q, after)
-				if err != nil {
-					return err
-				}
-				for i := range events {
-					link := events[i].Link
-					if link.Position > standing.Head.Count { // it came while we were writing
-						events = events[:i]
-						break
-					}
-					if err := e.printLine(&events[i].Event, &chain.Link{Seq: link.Position, Prev: link.Prev, Hash: link.Hash}); err != nil {
-						return err
-					}
-					after = link.Position
-				}
-				n += len(events)
-				if len(events) < q.Limit {
-					break
-				}
-			}
-			e.say("%d events of %d, head %s", n, standing.Head.Count, standing.Head)
-			return nil
-		}),
+			return e.withApp(func(ctx context.Context, a *app.App, _ []string) error { return e.export(ctx, a, &filter) })(c, args)
+		},
 	}
 	filter.flags(c.Flags())
 	return c
+}
+
+// export writes the log of the database.
+func (e *env) export(ctx context.Context, a *app.App, filter *auditFilter) error {
+	q, err := filter.query(ctx, a, time.Now())
+	if err != nil {
+		return err
+	}
+	if _, err := a.Store.SealAll(ctx); err != nil && !errors.Is(err, store.ErrBusy) {
+		return err
+	}
+	standing, err := a.Store.AuditStanding(ctx)
+	if err != nil {
+		return err
+	}
+	q.Limit = 1000
+	n := 0
+	for after := int64(0); ; {
+		events, err := a.Store.SealedAudit(ctx, q, after)
+		if err != nil {
+			return err
+		}
+		for i := range events {
+			link := events[i].Link
+			if link.Position > standing.Head.Count { // it came while we were writing
+				events = events[:i]
+				break
+			}
+			if err := e.printLine(&events[i].Event, &chain.Link{Seq: link.Position, Prev: link.Prev, Hash: link.Hash}); err != nil {
+				return err
+			}
+			after = link.Position
+		}
+		n += len(events)
+		if len(events) < q.Limit {
+			break
+		}
+	}
+	e.say("%d events of %d, head %s", n, standing.Head.Count, standing.Head)
+	return nil
 }
 
 // verdictJSON is what a verification came to.
@@ -257,6 +274,9 @@ func (e *env) auditVerify() *cobra.Command {
 			}
 			if partial {
 				return usageError{errors.New("--partial is for a file: say which one with --from-export")}
+			}
+			if e.address() != "" {
+				return e.verifyAway(c.Context(), head)
 			}
 			return e.withApp(func(ctx context.Context, a *app.App, _ []string) error {
 				verdict, err := a.Store.VerifyAudit(ctx, head, nil)

@@ -23,8 +23,9 @@ import (
 	"github.com/idpsync/idpsync/store/identity"
 )
 
-// local names the scripts that are about what happens on the machine itself: configurations, databases, processes.
-var local = []string{"check", "completion", "config", "demo", "error", "help", "migrate", "remote", "roles", "signin", "usage", "version"}
+// local names the scripts that are about what happens on the machine itself: configurations, databases, processes, and the
+// sealing of the audit log. TestServer_Served has what there is of them with a server.
+var local = []string{"audit", "check", "completion", "config", "demo", "error", "help", "migrate", "remote", "roles", "signin", "usage", "version"}
 
 // TestScripts_Remote runs the same scripts with a server between the program and the database: all that they say of text,
 // JSON and exit statuses holds there too.

@@ -217,13 +217,31 @@ func TestServer_Served(t *testing.T) {
 		return out + errs
 	}
 	for _, args := range [][]string{
-		{"users", "list", "--output", "json"}, {"users", "show", "ana@acme.test"}, {"access", "glass@acme.test", "--output", "json"}, {"teams", "list"},
-		{"scim", "status"}, {"roles", "who", "root:admin"}, {"conflicts", "list"}, {"webhooks", "list"},
+		{"users", "list", "--output", "json"},
+		{"users", "show", "ana@acme.test"},
+		{"access", "glass@acme.test", "--output", "json"},
+		{"teams", "list"},
+		{"scim", "status"},
+		{"roles", "who", "root:admin"},
+		{"conflicts", "list"},
+		{"webhooks", "list"},
+		{"audit", "list", "--limit", "3"},
+		{"audit", "list", "--user", "ana@acme.test", "--type", "user.*"},
 	} {
 		if got, want := ask(0, args...), output(t, dir, env, args...); !strings.HasPrefix(got, want) {
 			t.Errorf("idpsync %v prints\n%s\nwith --server, and without it\n%s", args, got, want)
 		}
 	}
+	exported := filepath.Join(dir, "audit.jsonl")
+	_, lines, _ := asks(t, away, "audit", "export")
+	if err := os.WriteFile(exported, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output(t, dir, env, "audit", "verify", "--from-export", exported)
+	if out := ask(0, "audit", "verify"); !strings.HasPrefix(out, "intact: ") {
+		t.Errorf("audit verify prints\n%s", out)
+	}
+	ask(1, "audit", "verify", "--expect", "1:"+strings.Repeat("0", 64))
 	h.tenant.AddUser(map[string]any{"login": "bo@acme.test", "email": "bo@acme.test", "firstName": "Bo", "lastName": "Lund"})
 	if out := ask(2, "resync", "--dry-run", "--user", "bo@acme.test"); !strings.Contains(out, "read     okta states bo@acme.test") || !strings.Contains(out, "+ create     user   bo@acme.test") {
 		t.Errorf("resync --dry-run --user prints\n%s", out)
