@@ -22,7 +22,7 @@ build: ## build bin/idpsync and bin/fakeidp (no cgo, no dynamic libraries)
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
 .PHONY: run
-run: build ## see it work: a fake tenant, pulled, changed and repaired; then serves until Ctrl-C
+run: build ## see it work: two fake tenants, pulled, changed and repaired; then serves, console included, until Ctrl-C
 	bin/idpsync demo
 
 .PHONY: demo

@@ -15,6 +15,7 @@ import (
 	"github.com/idpsync/idpsync/cmd/internal/app"
 	"github.com/idpsync/idpsync/cmd/internal/signin"
 	"github.com/idpsync/idpsync/configs"
+	"github.com/idpsync/idpsync/connectors/entra/entratest"
 	"github.com/idpsync/idpsync/connectors/okta/oktatest"
 	"github.com/idpsync/idpsync/reconcile"
 	"github.com/idpsync/idpsync/reconcile/roles"
@@ -33,10 +34,10 @@ func (e *env) demoCommand() *cobra.Command {
 		Annotations: map[string]string{localOnly: "it makes its own database and server"},
 
 		Use:   "demo",
-		Short: "See the main job work: a fake Okta tenant, pulled, changed and repaired",
-		Long: "Start a fake Okta tenant, pull it into an embedded SQLite database, let people come, leave, change their names and\n" +
-			"groups on both sides, show the drift, repair it, and show that nothing is left. Then serve until Ctrl-C, with the\n" +
-			"tenant pulled every minute. Nothing outside a temporary folder and loopback is touched.",
+		Short: "See the main job work: fake Okta and Entra ID tenants, pulled, changed and repaired",
+		Long: "Start a fake Okta tenant and a fake Entra ID tenant, pull both into an embedded SQLite database, let people come, leave,\n" +
+			"change their names and groups on both sides, show the drift, repair it, and show that nothing is left. Then serve until\n" +
+			"Ctrl-C, with the console, and both tenants pulled every minute. Nothing outside a temporary folder and loopback is touched.",
 		Example: "  idpsync demo\n  idpsync demo --once\n  idpsync demo --dir /tmp/idpsync-demo",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if people < 10 || groups < 3 {
@@ -56,10 +57,15 @@ func (e *env) demoCommand() *cobra.Command {
 // demo is one demonstration at work.
 type demo struct {
 	*env
-	tenant *oktatest.Tenant
-	app    *app.App
-	file   string // configuration
+	tenant   *oktatest.Tenant
+	second   *entratest.Tenant
+	app      *app.App
+	file     string // configuration
+	password string // of the admin
 }
+
+// demoAdmin is the break-glass admin of the demonstration.
+const demoAdmin = "breakglass@demo.test"
 
 func (e *env) demo(ctx context.Context, once bool, dir, listen string, people, groups int) (err error) {
 	if dir == "" {
@@ -72,12 +78,16 @@ func (e *env) demo(ctx context.Context, once bool, dir, listen string, people, g
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	d := &demo{env: e, tenant: &oktatest.Tenant{Seed: 1}}
+	d := &demo{env: e, tenant: &oktatest.Tenant{Seed: 1}, second: &entratest.Tenant{Seed: 2, Domain: "globex.test"}}
 	d.tenant.Fill(people, groups, people*2)
 	okta := d.tenant.StartTLS()
 	defer okta.Close()
 	e.head("A fake Okta tenant with %d people and %d groups answers on %s", people, groups, okta.URL)
-	if d.file, err = d.configure(dir, okta, listen); err != nil {
+	bought := d.fillSecond(people)
+	entra := d.second.StartTLS()
+	defer entra.Close()
+	e.head("A fake Entra ID tenant, of a company that was bought, with %d people answers on %s", bought, entra.URL)
+	if d.file, err = d.configure(dir, okta, entra, listen); err != nil {
 		return err
 	}
 	config, err := configs.Load(d.file)
@@ -107,16 +117,31 @@ func (e *env) head(format string, args ...any) {
 	fmt.Fprintf(e.out, "\n%s\n", p.paint(bold, "== "+fmt.Sprintf(format, args...)))
 }
 
+// fillSecond makes the people of the second tenant, and returns how many there are. Names of groups are unique here: these
+// are others than the first tenant's.
+func (d *demo) fillSecond(people int) int {
+	n := max(people/5, 20)
+	d.second.Fill(n, 0, 0)
+	users := d.second.Users()
+	for i, name := range []string{"Globex Engineering", "Globex Sales", "Globex Support"} {
+		group := d.second.AddGroup(name)
+		for j := i; j < len(users); j += 3 {
+			d.second.AddMember(group, users[j].ID)
+		}
+	}
+	return n
+}
+
 // configure writes the configuration that the demo runs with, for the operator to look at and to use.
-func (d *demo) configure(dir string, okta *oktatest.Server, listen string) (string, error) {
+func (d *demo) configure(dir string, okta *oktatest.Server, entra *entratest.Server, listen string) (string, error) {
 	if l, err := net.Listen("tcp", listen); err == nil {
 		_ = l.Close()
 	} else {
 		d.say("%s is taken, a free port is used instead", listen)
 		listen = "127.0.0.1:0"
 	}
-	ca := filepath.Join(dir, "okta-ca.pem")
-	if err := okta.WriteCA(ca); err != nil {
+	ca, secondCA := filepath.Join(dir, "okta-ca.pem"), filepath.Join(dir, "entra-ca.pem")
+	if err := errors.Join(okta.WriteCA(ca), entra.WriteCA(secondCA)); err != nil {
 		return "", err
 	}
 	names := d.tenant.Groups()
@@ -130,28 +155,40 @@ connectors:
     api_token: %q
     ca_file: %q
     schedule: "* * * * *"
+  - name: entra
+    type: entra
+    tenant_id: %q
+    client_id: %q
+    client_secret: %q
+    graph_url: %q
+    authority: %q
+    ca_file: %q
+    schedule: "* * * * *"
 role_mapping:
   - group: %q
     grants: [{team: root, role: viewer}, {team: Payments, role: operator}]
   - group: %q
     grants: [{team: Payments, role: operator}]
 log: {level: info, format: text}
-`, listen, "sqlite://"+filepath.Join(dir, "idpsync.db"), okta.URL, oktatest.DefaultToken, ca, names[0].Name, names[1].Name)
+`, listen, "sqlite://"+filepath.Join(dir, "idpsync.db"), okta.URL, oktatest.DefaultToken, ca,
+		entratest.DefaultTenantID, entratest.DefaultClientID, entratest.DefaultClientSecret, entra.GraphURL(), entra.Authority(), secondCA, names[0].Name, names[1].Name)
 	file := filepath.Join(dir, "idpsync.yaml")
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
 // access makes a break-glass admin with a key for the SCIM endpoint, bound to the connector.
 func (d *demo) access(ctx context.Context) (string, error) {
-	hash, err := signin.HashPassword(signin.NewPassword())
+	d.password = signin.NewPassword()
+	hash, err := signin.HashPassword(d.password)
 	if err != nil {
 		return "", err
 	}
-	const email = "breakglass@demo.test"
-	admin, err := d.app.Applier.CreateAdmin(ctx, d.actor(), email, hash, true)
+	admin, err := d.app.Applier.CreateAdmin(ctx, d.actor(), demoAdmin, hash, true)
 	var taken *store.DuplicateError
 	if errors.As(err, &taken) { // a folder that was used before
-		admin, err = d.app.Store.UserByName(ctx, email)
+		if admin, err = d.app.Store.UserByName(ctx, demoAdmin); err == nil {
+			_, err = d.app.Applier.SetPassword(ctx, d.actor(), admin.ID, hash)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -166,7 +203,11 @@ func (d *demo) access(ctx context.Context) (string, error) {
 // story is what the demo shows.
 func (d *demo) story(ctx context.Context) error {
 	d.head("First pull into an empty database (the first changes of many)")
-	if _, err := d.run(ctx, false); err != nil {
+	if _, err := d.run(ctx, "okta", false); err != nil {
+		return err
+	}
+	d.head("First pull of the second tenant")
+	if _, err := d.run(ctx, "entra", false); err != nil {
 		return err
 	}
 	who, err := d.drift(ctx)
@@ -174,15 +215,15 @@ func (d *demo) story(ctx context.Context) error {
 		return err
 	}
 	d.head("The drift: idpsync plan")
-	if _, err := d.run(ctx, true); err != nil {
+	if _, err := d.run(ctx, "okta", true); err != nil {
 		return err
 	}
 	d.head("The repair: idpsync resync")
-	if _, err := d.run(ctx, false); err != nil {
+	if _, err := d.run(ctx, "okta", false); err != nil {
 		return err
 	}
 	d.head("Is anything left? idpsync plan")
-	run, err := d.run(ctx, true)
+	run, err := d.run(ctx, "okta", true)
 	if err != nil {
 		return err
 	}
@@ -201,8 +242,8 @@ func (d *demo) story(ctx context.Context) error {
 	return d.printAccess(roles.Explain(&u, grants))
 }
 
-func (d *demo) run(ctx context.Context, dryRun bool) (identity.Run, error) {
-	sources, err := d.app.Sources("okta")
+func (d *demo) run(ctx context.Context, connector string, dryRun bool) (identity.Run, error) {
+	sources, err := d.app.Sources(connector)
 	if err != nil {
 		return identity.Run{}, err
 	}
@@ -295,13 +336,30 @@ func (d *demo) serve(ctx context.Context, config *configs.Config, key string) er
 	if err != nil {
 		self = "idpsync"
 	}
+	gone := d.leaveSecond()
 	return a.Serve(ctx, func(url string) {
-		d.head("Serving on %s, and pulling the tenant every minute, until Ctrl-C. In another terminal:", url)
-		fmt.Fprintf(d.out, `  curl -H 'Authorization: Bearer %s' '%s/scim/v2/Users?count=2'
+		d.head("Serving on %s, and pulling both tenants every minute, until Ctrl-C", url)
+		fmt.Fprintf(d.out, `The console: open %s/ and sign in as
+  user name  %s
+  password   %s
+%d people have just left at once in Entra ID. The next pull holds that for you to decide: see the overview.
+
+In another terminal:
+  curl -H 'Authorization: Bearer %s' '%s/scim/v2/Users?count=2'
   %s --config %s runs list
   %s --config %s users list --inactive
   %s --config %s plan
   curl %s/metrics
-`, key, url, self, d.file, self, d.file, self, d.file, url)
+`, url, demoAdmin, d.password, gone, key, url, self, d.file, self, d.file, self, d.file, url)
 	})
+}
+
+// leaveSecond lets more people go in the second tenant than the guard lets through, and returns how many.
+func (d *demo) leaveSecond() int {
+	users := d.second.Users()
+	n := max(len(users)*3/20, 12)
+	for _, u := range users[:n] {
+		d.second.DeleteUser(u.ID)
+	}
+	return n
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -358,6 +359,24 @@ func TestDemo_ServesUntilInterrupted(t *testing.T) {
 	})
 	if status, body := get(t, example[2], example[1]); status != http.StatusOK || !strings.Contains(body, "totalResults") {
 		t.Errorf("the example: GET %s = %d %s", example[2], status, body)
+	}
+	signIn := regexp.MustCompile(`user name +(\S+)\n +password +(\S+)`).FindStringSubmatch(p.out())
+	if signIn == nil {
+		t.Fatalf("nothing says how to sign in to the console:\n%s", p.out())
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/sign-in", strings.NewReader(neturl.Values{"user_name": {signIn[1]}, "password": {signIn[2]}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusSeeOther || len(answer.Cookies()) == 0 {
+		t.Errorf("signing in as %s = %d, want a session", signIn[1], answer.StatusCode)
 	}
 	p.end(os.Interrupt)
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
