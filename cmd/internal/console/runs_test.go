@@ -122,7 +122,7 @@ func TestRun_Held(t *testing.T) {
 		tenant.DeleteUser(ids[2])
 		later := w.started("full", "true")
 		w.ended(later).want(http.StatusOK, "3 people are deactivated")
-		w.get("operator", at).want(http.StatusOK, "The plan changed").has(`href="` + later + `"`).hasNot("/approve")
+		w.get("operator", at).want(http.StatusOK, "A later run looked again").has(`href="` + later + `"`).hasNot("/approve")
 		w.post("operator", at+"/approve", "plan_hash", found[1]).want(http.StatusConflict, "the plan changed").has(`href="` + later + `"`)
 
 		w.done("operator", later+"/reject").want(http.StatusOK, "Rejected. What was held stays as it is", "Rejected by operator@acme.test").hasNot("/approve")
