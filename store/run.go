@@ -287,11 +287,14 @@ func (tx *Tx) MarkCreated(ctx context.Context, runID string, ids map[int64]strin
 	if err != nil {
 		return err
 	}
-	from, key := "json_each(?)", "CAST(made.key AS integer)"
+	// SQLite, given a join, would go through the whole journal for each of the ids.
+	statement, args := `UPDATE run_changes SET object_id = json_extract(?, '$."' || ord || '"') WHERE run_id = ? AND ord IN (SELECT CAST(key AS integer) FROM json_each(?))`,
+		[]any{string(b), runID, string(b)}
 	if tx.d.postgres() {
-		from, key = "jsonb_each_text(CAST(? AS jsonb))", "CAST(made.key AS bigint)"
+		statement = "UPDATE run_changes SET object_id = made.value FROM jsonb_each_text(CAST(? AS jsonb)) AS made WHERE run_id = ? AND ord = CAST(made.key AS bigint)"
+		args = args[:2]
 	}
-	_, err = tx.exec(ctx, "UPDATE run_changes SET object_id = made.value FROM "+from+" AS made WHERE run_id = ? AND ord = "+key, string(b), runID)
+	_, err = tx.exec(ctx, statement, args...)
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
