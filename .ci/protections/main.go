@@ -69,6 +69,21 @@ var protections = []protection{
 		"./reconcile", "TestRun_TellsOfDriftThatIsOnlyReportedOnce",
 	},
 	{
+		"how far a run has come does not bring one back to life that was ended",
+		"store/run.go", "UPDATE runs SET counts = ?, requests = ? WHERE id = ? AND status = ?\", string(counts), run.Requests, run.ID, string(identity.RunRunning)", "UPDATE runs SET counts = ?, requests = ? WHERE id = ?\", string(counts), run.Requests, run.ID",
+		"./reconcile", "TestRun_ShowsItsProgress",
+	},
+	{
+		"what is typed into the guide names no variable of the environment",
+		"cmd/internal/console/start.go", "strings.ReplaceAll(value, \"$\", \"$$\")", "value",
+		"./cmd/internal/console", "TestStart_",
+	},
+	{
+		"a plan that changed is not approved from the page of the old one",
+		"cmd/internal/console/run.go", "if page.Later == \"\" && !page.Lapsed {", "if true {",
+		"./cmd/internal/console", "TestRun_Held",
+	},
+	{
 		"a listing that is not proven complete removes nobody",
 		"reconcile/work.go", "w.complete[part.Phase] = false", "w.complete[part.Phase] = true",
 		"./reconcile", "TestRun_IncompletePhasesRemoveNothing",
@@ -367,6 +382,11 @@ var protections = []protection{
 		"whoever takes the name of a group inherits nothing of its mapping",
 		"reconcile/lifecycle/group.go", "c.moved(ctx, roles.Rename{From: held.DisplayName, To: after.DisplayName})", "error(nil)",
 		"./reconcile/lifecycle", "TestRemap_FollowsNames",
+	},
+	{
+		"the console changes the role mapping only once somebody saw what comes of it",
+		"cmd/internal/console/mapping.go", "if ch.Hash == \"\" {", "if false {",
+		"./cmd/internal/console", "TestMapping/sqlite",
 	},
 }
 
