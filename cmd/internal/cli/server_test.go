@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // anyKey looks like a key; whether it is one is the server's to say.
@@ -274,4 +275,44 @@ func TestServer_Served(t *testing.T) {
 		t.Errorf("check with no key prints\n%s", out)
 	}
 	p.end(syscall.SIGTERM)
+}
+
+// TestServer_Interrupted sees that an interrupt ends the following of a run, says so, and asks nothing of the server.
+func TestServer_Interrupted(t *testing.T) {
+	t.Parallel()
+	const going = `{"run_id":"r1","connector":"okta","status":"running","phase":"pull","counts":{},"finished":null}`
+	followed := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method + " " + r.URL.Path {
+		case "GET /api/v1/connectors":
+			fmt.Fprint(w, `{"items":[{"name":"okta"}]}`)
+		case "GET /api/v1/role-mappings":
+			fmt.Fprint(w, `{"items":[]}`)
+		case "POST /api/v1/runs":
+			w.WriteHeader(http.StatusAccepted)
+			fmt.Fprint(w, `{"items":[`+going+`]}`)
+		case "GET /api/v1/runs/r1":
+			fmt.Fprint(w, going)
+			select {
+			case followed <- struct{}{}:
+			default:
+			}
+		default:
+			t.Errorf("%s %s was asked for", r.Method, r.URL.Path)
+		}
+	}))
+	t.Cleanup(server.Close)
+	p := start(t, t.TempDir(), []string{"IDPSYNC_KEY=" + anyKey, "IDPSYNC_SERVER=" + server.URL}, "resync")
+	select {
+	case <-followed:
+	case <-time.After(patience):
+		t.Fatal("the run is not followed")
+	}
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	p.exits(1)
+	if !strings.Contains(p.errs(), "The run goes on at the server: idpsync runs show r1") || strings.Contains(p.errs(), "Error:") {
+		t.Errorf("standard error: %q, want it to say that the run goes on", p.errs())
+	}
 }
