@@ -258,8 +258,8 @@ func TestServe(t *testing.T) {
 		if status, _ := get(t, url+"/scim/v2/Users", mistyped); status != http.StatusUnauthorized {
 			t.Errorf("GET /scim/v2/Users with a mistyped key = %d", status)
 		}
-		if status, _ := get(t, url+"/nosuch", key); status != http.StatusNotFound {
-			t.Errorf("GET /nosuch = %d", status)
+		if status, _ := get(t, url+"/api/v1/nosuch", key); status != http.StatusNotFound {
+			t.Errorf("GET /api/v1/nosuch = %d", status)
 		}
 		// The slot that passed before the start is caught up: nobody has to wait for the next one.
 		await(t, "a scheduled run", func() bool { return count(runs(t, dir, env), "done") > 0 })
