@@ -418,6 +418,47 @@ func TestSQLitePlans(t *testing.T) {
 	}
 }
 
+// TestSQLiteJournalPlans: what a batch did is written into the journal by its rows' numbers, with statistics or without. A
+// journal has as many rows as the first pull of a directory has people and memberships.
+func TestSQLiteJournalPlans(t *testing.T) {
+	t.Parallel()
+	d := fill(t, storetest.MigratedSQLiteDSN(t), 2000)
+	conn, err := d.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ords := []int64{1, 2, 3}
+	for name, write := range map[string]func(tx *store.Tx) error{
+		"created": func(tx *store.Tx) error {
+			return tx.MarkCreated(t.Context(), "r", map[int64]string{1: "a", 2: "b", 3: "c"})
+		},
+		"applied": func(tx *store.Tx) error { return tx.MarkApplied(t.Context(), "r", ords) },
+		"dropped": func(tx *store.Tx) error { return tx.DropChanges(t.Context(), "r", ords) },
+	} {
+		searched := 0
+		for _, statement := range d.run(t, func(s *store.Store) error { return s.InTx(t.Context(), write) }) {
+			text := statement.text
+			for _, arg := range statement.args {
+				text = strings.Replace(text, "?", literal(t, arg), 1)
+			}
+			if !strings.Contains(text, "run_changes") {
+				continue
+			}
+			for line := range strings.Lines(explain(t, conn, "EXPLAIN QUERY PLAN "+text)) {
+				if strings.Contains(line, " run_changes ") && strings.Contains(line, "(run_id=? AND ord=?)") {
+					searched++
+				} else if strings.Contains(line, "SEARCH run_changes") || strings.Contains(line, "SCAN run_changes") {
+					t.Errorf("%s goes through the whole journal: %s\n%s", name, line, text)
+				}
+			}
+		}
+		if searched == 0 {
+			t.Errorf("%s looks at no row of the journal", name)
+		}
+	}
+}
+
 // TestDriftAtScale compares a group of ten thousand with what was stated of it, right after it was written: without
 // statistics, where PostgreSQL has to be kept from comparing each row with each value of a list.
 func TestDriftAtScale(t *testing.T) {

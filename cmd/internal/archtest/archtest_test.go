@@ -63,7 +63,7 @@ cmd/internal/api/client           : cmd/internal/api
 cmd/internal/api/apitest          : cmd/internal/api cmd/internal/apikey reconcile reconcile/lifecycle reconcile/roles scim store store/identity
 cmd/internal/console              : cmd/internal/api cmd/internal/api/client cmd/internal/console/chart cmd/internal/httpserver cmd/internal/signin configs store/identity
 cmd/internal/console/chart        :
-cmd/internal/console/browser      :
+cmd/internal/console/browsertest  :
 cmd/internal/signin               : cmd/internal/httpserver cmd/internal/signin/assertion reconcile/lifecycle reconcile/roles store store/identity
 cmd/internal/signin/assertion     :
 cmd/internal/signin/fetch         : connectors
@@ -130,7 +130,7 @@ var dependencies = []dependency{
 	{"golang.org/x/text", "store/storetest scim/schema scim/filter", false, "names are compared by store/identity, with the standard library"},
 	{"github.com/standard-webhooks/standard-webhooks", "", true, "for tests: the reading of our signatures by those who specified them"},
 	{"github.com/scim2/filter-parser/v2", "", true, "for tests: another reading of the grammar, to hold ours against"},
-	{"github.com/chromedp/", "cmd/internal/console/browser", true, "for tests: pages are looked at by one browser"},
+	{"github.com/chromedp/", "cmd/internal/console/browsertest", true, "for tests: pages are looked at by one browser"},
 	{"github.com/google/go-cmp", "store/storetest connectors/connectortest", true, "for tests: it panics on what it does not know"},
 	{"pgregory.net/rapid", "store/storetest connectors/connectortest", true, "for tests"},
 	{"github.com/rogpeppe/go-internal", "", true, "for tests"},

@@ -1,7 +1,7 @@
-// Package browser is a real browser for tests: Chromium without a window, which complains of what a page does wrong. It
+// Package browsertest is a real browser for tests: Chromium without a window, which complains of what a page does wrong. It
 // holds every page that it shows against axe's rules for accessibility, wants nothing wider than the window, no script that
 // fails and nothing that the Content-Security-Policy forbids.
-package browser
+package browsertest
 
 import (
 	"context"
@@ -71,7 +71,10 @@ func New(t testing.TB, base string) *Browser {
 		}
 	}
 	chromedp.ListenTarget(ctx, b.listen)
-	b.do("start Chromium", chromedp.EmulateViewport(Widths[0], 900))
+	// The browser lives as long as the context of its first step does: that has no bound of its own.
+	if err := chromedp.Run(ctx, chromedp.EmulateViewport(Widths[0], 900)); err != nil {
+		t.Fatalf("start Chromium: %v", err)
+	}
 	t.Cleanup(func() { // before the window is closed
 		for _, c := range b.taken() {
 			t.Error(c)
@@ -142,18 +145,28 @@ func (b *Browser) Visit(path string) {
 	b.do("visit "+path, chromedp.Navigate(b.base+path), chromedp.WaitVisible("main h1"))
 }
 
-// Type writes into the field with a label.
+// Type writes into the field with a label, in place of what it holds.
 func (b *Browser) Type(label, text string) {
 	b.Helper()
 	field := b.field(label)
-	b.do("type into "+label, chromedp.WaitVisible(field, chromedp.BySearch), chromedp.SetValue(field, "", chromedp.BySearch), chromedp.SendKeys(field, text, chromedp.BySearch))
+	b.do("type into "+label, chromedp.WaitVisible(field, chromedp.BySearch), b.set(field, ""), chromedp.SendKeys(field, text, chromedp.BySearch))
 }
 
 // Choose takes a value in the list with a label.
 func (b *Browser) Choose(label, value string) {
 	b.Helper()
 	field := b.field(label)
-	b.do("choose in "+label, chromedp.WaitVisible(field, chromedp.BySearch), chromedp.SetValue(field, value, chromedp.BySearch))
+	b.do("choose in "+label, chromedp.WaitVisible(field, chromedp.BySearch), b.set(field, value))
+}
+
+// set gives the field at a path a value, as a person does: the page is told.
+func (b *Browser) set(path, value string) chromedp.Action {
+	return chromedp.Evaluate(fmt.Sprintf(`(() => {
+		const field = document.evaluate(%s, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, null).singleNodeValue;
+		field.focus(); field.value = %[2]s;
+		if (field.value !== %[2]s) throw new Error("the field takes no " + %[2]s);
+		for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, {bubbles: true}));
+	})()`, quoted(path), quoted(value)), nil)
 }
 
 func (b *Browser) field(label string) string {
@@ -190,10 +203,24 @@ func (b *Browser) Key(keys ...string) {
 	}
 }
 
-// Wait waits until the page's main part says something.
+// Wait waits until the page's main part says something, also when it takes other pages to get there.
 func (b *Browser) Wait(text string) {
 	b.Helper()
-	b.do("wait for "+text, chromedp.Poll(fmt.Sprintf(`document.readyState === "complete" && document.querySelector("main") !== null && document.querySelector("main").innerText.replace(/\s+/g, " ").includes(%s)`, quoted(text)), nil, chromedp.WithPollingTimeout(0)))
+	said := fmt.Sprintf(`document.readyState === "complete" && document.querySelector("main") !== null && document.querySelector("main").innerText.replace(/\s+/g, " ").includes(%s)`, quoted(text))
+	b.do("wait for "+text, chromedp.ActionFunc(func(ctx context.Context) error {
+		for {
+			var yes bool
+			// A page that is left in the midst of the question does not answer: its successor is asked.
+			if err := chromedp.Evaluate(said, &yes).Do(ctx); ctx.Err() != nil {
+				return ctx.Err()
+			} else if err == nil && yes {
+				return nil
+			}
+			if err := chromedp.Sleep(50 * time.Millisecond).Do(ctx); err != nil {
+				return err
+			}
+		}
+	}))
 }
 
 // Text returns what the page's main part says, with blanks for any space.
@@ -210,6 +237,14 @@ func (b *Browser) Evaluate(script string, out any) {
 	b.do("evaluate", chromedp.Evaluate(script, out))
 }
 
+// Focused returns what the element says that has the focus.
+func (b *Browser) Focused() string {
+	b.Helper()
+	var text string
+	b.Evaluate(`document.activeElement.textContent.trim()`, &text)
+	return text
+}
+
 // Location returns the path and query of the page.
 func (b *Browser) Location() string {
 	b.Helper()
@@ -218,11 +253,21 @@ func (b *Browser) Location() string {
 	return strings.TrimPrefix(at, b.base)
 }
 
-// Look looks at the page in every width, in light and in dark: it takes screenshots under the name, and complains of what
-// is wrong.
+// Look looks at the page in every width: it takes screenshots under the name, and complains of what is wrong.
 func (b *Browser) Look(name string) {
 	b.Helper()
-	for _, scheme := range []string{"light", "dark"} {
+	b.looks(name, "light")
+}
+
+// LookBoth is Look in light and in dark.
+func (b *Browser) LookBoth(name string) {
+	b.Helper()
+	b.looks(name, "light", "dark")
+}
+
+func (b *Browser) looks(name string, schemes ...string) {
+	b.Helper()
+	for _, scheme := range schemes {
 		for _, width := range Widths {
 			b.look(name, scheme, width)
 		}
