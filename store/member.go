@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -332,13 +333,19 @@ func (r reader) journaledUsers(ctx context.Context, runID, column string, values
 	if len(values) == 0 {
 		return journaled, nil
 	}
-	var rows []struct{ SourceID, ObjectID, Name string }
+	type change struct {
+		Ord                      int64
+		SourceID, ObjectID, Name string
+	}
+	var rows []change
 	statement, args := r.d.lookup("ord, source_id, object_id, name", "run_changes",
 		"run_id = ? AND object = 'user' AND state = 'planned' AND "+column+" <> ''", []any{runID}, column, "text", values)
-	err := r.raw(ctx, statement+" ORDER BY ord", args...).Scan(&rows).Error
+	err := r.raw(ctx, statement, args...).Scan(&rows).Error
 	if err != nil {
 		return nil, err
 	}
+	// Sorted here: SQLite, asked for this order, goes through the whole journal to have it, once for each group.
+	slices.SortFunc(rows, func(a, b change) int { return cmp.Compare(a.Ord, b.Ord) })
 	for _, row := range rows {
 		if _, twice := journaled[row.SourceID]; !twice {
 			journaled[row.SourceID] = MemberDrift{UserSourceID: row.SourceID, UserID: row.ObjectID, UserName: row.Name}

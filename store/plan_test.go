@@ -459,6 +459,38 @@ func TestSQLiteJournalPlans(t *testing.T) {
 	}
 }
 
+// TestSQLiteJournaledPeoplePlan: whom a run is about to create is found by the source's ids, with statistics or without. A
+// first pull asks so for each group, of a journal that has everybody.
+func TestSQLiteJournaledPeoplePlan(t *testing.T) {
+	t.Parallel()
+	d := fill(t, storetest.MigratedSQLiteDSN(t), 2000)
+	conn, err := d.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	asked := 0
+	for _, statement := range d.run(t, func(s *store.Store) error {
+		_, err := s.Provisioned(t.Context(), "r", "okta", []string{"nobody1", "nobody2"})
+		return err
+	}) {
+		if !strings.Contains(statement.text, "run_changes") {
+			continue
+		}
+		asked++
+		text := statement.text
+		for _, arg := range statement.args {
+			text = strings.Replace(text, "?", literal(t, arg), 1)
+		}
+		if plan := explain(t, conn, "EXPLAIN QUERY PLAN "+text); !strings.Contains(plan, "(run_id=? AND object=? AND source_id=?)") {
+			t.Errorf("the whole journal is gone through:\n%s\n%s", text, plan)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the journal was asked %d times, want once", asked)
+	}
+}
+
 // TestDriftAtScale compares a group of ten thousand with what was stated of it, right after it was written: without
 // statistics, where PostgreSQL has to be kept from comparing each row with each value of a list.
 func TestDriftAtScale(t *testing.T) {
