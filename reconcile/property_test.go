@@ -289,6 +289,7 @@ func seeds(n uint64) uint64 {
 // wipe empties a database, which is faster than opening another.
 func wipe(t *testing.T, s *store.Store) {
 	t.Helper()
+	storetest.Unprotect(t, s)
 	for _, table := range []string{
 		"outbox", "audit_unsealed", "audit_events", "run_members", "run_changes", "runs", "conflicts", "leases", "connector_states", "api_keys",
 		"credentials", "grants", "group_grants", "group_members", "teams", "groups", "users",

@@ -69,7 +69,7 @@ func TestPushStatements(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			turn, record := 0, 2 // a lock that SQLite does not need; the audit log and the outbox
+			turn, record := 0, 3 // a lock that SQLite does not need; the audit log, what is to be sealed and the outbox
 			if name == "postgres" {
 				turn, record = 1, 1
 			}
