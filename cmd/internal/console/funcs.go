@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/idpsync/idpsync/cmd/internal/api"
 )
@@ -27,6 +29,7 @@ func (c *Console) funcs() template.FuncMap {
 		"took":       took,
 		"icon":       icon,
 		"badge":      func(state string) badge { return badgeOf(state) },
+		"sentence": sentence,
 		"short":      short,
 		"path":       url.PathEscape,
 		"join":       strings.Join,
@@ -185,4 +188,14 @@ func found(run any) (int, error) {
 		return foundOf(r), nil
 	}
 	return 0, fmt.Errorf("found: %T is no run", run)
+}
+
+// sentence begins a text with a capital letter, unless it begins with the name of a field or a command.
+func sentence(text string) string {
+	word, _, _ := strings.Cut(text, " ")
+	if text == "" || strings.ContainsAny(word, ".:_`/@[") {
+		return text
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:]
 }

@@ -146,7 +146,7 @@ func tasksOf(page *overviewPage) []task {
 	for i := range page.Connectors {
 		c := &page.Connectors[i]
 		if c.Health == healthQuarantined {
-			add("bad", "/settings#connectors", "Check it", "%s: the identity provider rejects the credential. Nothing is pulled until it is mended.", c.Name)
+			add("bad", "/settings/connectors", "Check it", "%s: the identity provider rejects the credential. Nothing is pulled until it is mended.", c.Name)
 		}
 	}
 	for i := range page.Connectors {

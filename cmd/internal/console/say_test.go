@@ -79,3 +79,15 @@ func TestLocal(t *testing.T) {
 		}
 	}
 }
+
+func TestSentence(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "", "there is no such key": "There is no such key", "body.name: too long": "body.name: too long", "älter": "Älter", "a person": "A person",
+		"ana@acme.test is taken": "ana@acme.test is taken",
+	} {
+		if got := sentence(text); got != want {
+			t.Errorf("sentence(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

@@ -28,7 +28,7 @@ import (
 var axe string
 
 // patience bounds one step. It is for machines that do other things, too.
-const patience = 90 * time.Second
+const patience = 60 * time.Second
 
 // Widths are the windows that pages are looked at in: a desk and a telephone, in pixels.
 var Widths = []int64{1280, 390}
@@ -293,14 +293,31 @@ func (b *Browser) look(name, scheme string, width int64) {
 		b.complain("at %d pixels the page is wider than the window", width)
 	}
 	if b.shots != "" {
-		var shot []byte
-		b.do("take a picture of "+name, chromedp.FullScreenshot(&shot, 100))
-		if err := os.WriteFile(filepath.Join(b.shots, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), shot, 0o644); err != nil { //nolint:gosec // for everybody to look at
-			b.Fatal(err)
-		}
+		b.picture(filepath.Join(b.shots, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)))
 	}
 	for _, v := range b.violations() {
 		b.complain("at %d pixels in %s: %s", width, scheme, v)
+	}
+}
+
+// picture writes the whole page into a file. Chromium now and then never comes to draw the frame that it was asked for; it
+// does when it is asked again.
+func (b *Browser) picture(file string) {
+	b.Helper()
+	for try := 1; ; try++ {
+		var shot []byte
+		ctx, stop := context.WithTimeout(b.ctx, patience/4)
+		err := chromedp.Run(ctx, page.BringToFront(), chromedp.FullScreenshot(&shot, 100))
+		stop()
+		if err == nil {
+			if err := os.WriteFile(file, shot, 0o644); err != nil { //nolint:gosec // for everybody to look at
+				b.Fatal(err)
+			}
+			return
+		}
+		if try == 4 {
+			b.Fatalf("take a picture, %s: %v", filepath.Base(file), err)
+		}
 	}
 }
 
