@@ -29,7 +29,7 @@ func (c *Console) funcs() template.FuncMap {
 		"took":       took,
 		"icon":       icon,
 		"badge":      func(state string) badge { return badgeOf(state) },
-		"sentence": sentence,
+		"sentence":   sentence,
 		"short":      short,
 		"path":       url.PathEscape,
 		"join":       strings.Join,
