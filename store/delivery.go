@@ -123,57 +123,62 @@ func (s *Store) SettleDeliveries(ctx context.Context, lease Lease, endpoint stri
 
 // Redeliver lets an event be delivered again: to one endpoint, or with "" to all that had it and are registered. It returns
 // to whom; ErrNotFound where there is no such event or endpoint, ErrBusy where it waits for its first delivery anyway.
-func (s *Store) Redeliver(ctx context.Context, eventID, endpoint string, now time.Time) ([]string, error) {
+func (tx *Tx) Redeliver(ctx context.Context, eventID, endpoint string, now time.Time) ([]string, error) {
 	if _, err := uuid.Parse(eventID); err != nil {
 		return nil, ErrNotFound
 	}
+	var events []struct {
+		Seq            int64
+		Type, ObjectID string
+		Waits          bool
+	}
+	err := tx.raw(ctx, "SELECT a.seq, a.type, a.object_id, EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = a.id) AS waits FROM audit_events a WHERE a.id = ?", eventID).Scan(&events).Error
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read event %s: %w", eventID, err)
+	case len(events) == 0:
+		return nil, ErrNotFound
+	case events[0].Waits:
+		return nil, ErrBusy
+	}
+	to, err := tx.again(ctx, events[0].Seq, endpoint)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(to) == 0:
+		return nil, ErrNotFound
+	}
+	for _, name := range to {
+		_, err := tx.exec(ctx, "INSERT INTO webhook_deliveries (endpoint, seq, event_id, type, object_id, state, created_at, next_at) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?) "+
+			"ON CONFLICT (endpoint, seq) DO UPDATE SET state = 'waiting', attempts = 0, created_at = excluded.created_at, next_at = excluded.next_at, finished_at = NULL",
+			name, events[0].Seq, eventID, events[0].Type, events[0].ObjectID, stamp(now), stamp(now))
+		if err != nil {
+			return nil, fmt.Errorf("deliver event %s again: %w", eventID, err)
+		}
+	}
+	return to, nil
+}
+
+// again returns the endpoints that are meant, as far as they are registered and not disabled.
+func (tx *Tx) again(ctx context.Context, seq int64, endpoint string) ([]string, error) {
+	enabled, err := tx.endpointNames(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	if endpoint != "" {
+		return slices.DeleteFunc(enabled, func(name string) bool { return name != endpoint }), nil
+	}
+	had, err := tx.deliveries(ctx, "d.seq = ? ORDER BY d.endpoint", seq)
+	if err != nil {
+		return nil, err
+	}
 	var to []string
-	err := s.InTx(ctx, func(tx *Tx) error {
-		to = nil
-		var events []struct {
-			Seq            int64
-			Type, ObjectID string
-			Waits          bool
+	for i := range had {
+		if slices.Contains(enabled, had[i].Endpoint) {
+			to = append(to, had[i].Endpoint)
 		}
-		err := tx.raw(ctx, "SELECT a.seq, a.type, a.object_id, EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = a.id) AS waits FROM audit_events a WHERE a.id = ?", eventID).Scan(&events).Error
-		switch {
-		case err != nil:
-			return fmt.Errorf("read event %s: %w", eventID, err)
-		case len(events) == 0:
-			return ErrNotFound
-		case events[0].Waits:
-			return ErrBusy
-		}
-		enabled, err := tx.endpointNames(ctx, true)
-		if err != nil {
-			return err
-		}
-		had, err := tx.deliveries(ctx, "d.seq = ?", events[0].Seq)
-		if err != nil {
-			return err
-		}
-		for _, d := range had {
-			if endpoint == "" && slices.Contains(enabled, d.Endpoint) {
-				to = append(to, d.Endpoint)
-			}
-		}
-		if endpoint != "" && slices.Contains(enabled, endpoint) {
-			to = []string{endpoint}
-		}
-		if len(to) == 0 {
-			return ErrNotFound
-		}
-		for _, name := range to {
-			_, err := tx.exec(ctx, "INSERT INTO webhook_deliveries (endpoint, seq, event_id, type, object_id, state, created_at, next_at) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?) "+
-				"ON CONFLICT (endpoint, seq) DO UPDATE SET state = 'waiting', attempts = 0, created_at = excluded.created_at, next_at = excluded.next_at, finished_at = NULL",
-				name, events[0].Seq, eventID, events[0].Type, events[0].ObjectID, stamp(now), stamp(now))
-			if err != nil {
-				return fmt.Errorf("deliver event %s again: %w", eventID, err)
-			}
-		}
-		return nil
-	})
-	return to, err
+	}
+	return to, nil
 }
 
 // PruneDeliveries forgets deliveries: those that succeeded before a time, and whatever is from before another, older one.

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -378,6 +380,55 @@ func TestDeliverer_Gone(t *testing.T) {
 			t.Errorf("message %+v, want webhook.disabled again", m)
 		}
 		d.stop()
+	})
+}
+
+// TestRedeliver: what is delivered again is told of, and telling of it ends there.
+func TestRedeliver(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		register(t, s, "all")
+		came := make(chan received, 10)
+		all := receiver(t, func(_ http.ResponseWriter, m received) { came <- m })
+		record(t, s, event("a", "1"))
+		if _, err := s.DB().ExecContext(t.Context(), "DELETE FROM outbox"); err != nil {
+			t.Fatal(err)
+		}
+		events, err := s.Audit(t.Context(), store.AuditQuery{Limit: 10})
+		if err != nil || len(events) != 1 {
+			t.Fatalf("%d events, %v, want 1", len(events), err)
+		}
+		first, by := events[0], identity.Actor{Kind: "user", ID: "u", Name: "ops@acme.test", RequestID: "q"}
+		if to, err := webhook.Redeliver(t.Context(), s, by, first.ID, "all", time.Now()); err != nil || len(to) != 1 || to[0] != "all" {
+			t.Fatalf("Redeliver = %v, %v, want all", to, err)
+		}
+		d := start(t, webhook.Options{Store: s, Endpoints: []webhook.Endpoint{endpoint("all", all.URL, "*")}})
+		types := map[string]bool{}
+		for range 2 {
+			m := next(t, came)
+			types[m.Type] = true
+			if m.Type == string(first.Type) && m.Data.EventID != first.ID {
+				t.Errorf("message %+v, want the event of before", m)
+			}
+		}
+		if !types[string(first.Type)] || !types["webhook.redelivered"] {
+			t.Errorf("messages %v, want the event again and webhook.redelivered", types)
+		}
+		d.stop()
+		if waits, err := s.OutboxWaits(t.Context()); err != nil || waits {
+			t.Errorf("OutboxWaits = %v, %v: a delivery told of itself", waits, err)
+		}
+		events, err = s.Audit(t.Context(), store.AuditQuery{Limit: 10})
+		if err != nil || len(events) != 2 {
+			t.Fatalf("%d events, %v, want the one and that it was delivered again", len(events), err)
+		}
+		e := events[0]
+		if e.Type != identity.EventWebhookAgain || e.Actor != by || e.ObjectID != "all" || !strings.Contains(e.Reason, first.ID) {
+			t.Errorf("event %+v", e)
+		}
+		if _, err := webhook.Redeliver(t.Context(), s, by, first.ID, "nobody", time.Now()); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Redeliver to nobody: %v, want ErrNotFound", err)
+		}
 	})
 }
 

@@ -243,21 +243,3 @@ func (l *line) disable(ctx context.Context, now time.Time) error {
 	}
 	return err
 }
-
-// objectWebhook is the kind of object that events about endpoints are about.
-const objectWebhook identity.Object = "webhook"
-
-// Enable lets an endpoint receive events again. It tells whether it was disabled; store.ErrNotFound where no server knows it.
-func Enable(ctx context.Context, s *store.Store, actor identity.Actor, name string, now time.Time) (bool, error) {
-	var was bool
-	err := s.InTx(ctx, func(tx *store.Tx) error {
-		var err error
-		if was, err = tx.EnableWebhook(ctx, name); err != nil || !was {
-			return err
-		}
-		return tx.Record(ctx, []identity.Event{{
-			At: now, Type: identity.EventWebhookEnabled, Actor: actor, Object: objectWebhook, ObjectID: name, Name: name,
-		}})
-	})
-	return was, err
-}

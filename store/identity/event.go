@@ -53,6 +53,8 @@ const (
 	EventConnectorRestored EventType = "connector.restored"
 	EventWebhookDisabled   EventType = "webhook.disabled"
 	EventWebhookEnabled    EventType = "webhook.enabled"
+	EventWebhookTested     EventType = "webhook.tested"
+	EventWebhookAgain      EventType = "webhook.redelivered"
 )
 
 // EventTypes returns all types of event.
@@ -69,7 +71,7 @@ func EventTypes() []EventType {
 		EventRunStarted, EventRunFinished, EventDriftFound, EventDriftRepaired, EventRunHeld,
 		EventRunApproved, EventRunRejected, EventConflictLinked, EventConflictIgnored,
 		EventConflictReopened, EventConnectorPaused, EventConnectorRestored, EventWebhookDisabled,
-		EventWebhookEnabled,
+		EventWebhookEnabled, EventWebhookTested, EventWebhookAgain,
 	}
 }
 

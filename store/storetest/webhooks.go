@@ -245,8 +245,15 @@ func redeliver(f *fixture) {
 	h.settle(first, store.DeliveryDelivered, epoch)
 	h.settle(h.due("people", epoch)[0], store.DeliveryFailed, epoch)
 	h.happens("a")
+	redeliver := func(id, endpoint string) (to []string, err error) {
+		err = h.s.InTx(h.ctx, func(tx *store.Tx) (err error) {
+			to, err = tx.Redeliver(h.ctx, id, endpoint, at(time.Hour))
+			return err
+		})
+		return to, err
+	}
 	again := func(id, endpoint string) []string {
-		to, err := h.s.Redeliver(h.ctx, id, endpoint, at(time.Hour))
+		to, err := redeliver(id, endpoint)
 		h.check(err)
 		return to
 	}
@@ -258,13 +265,13 @@ func redeliver(f *fixture) {
 		h.Errorf("due = %+v, want the event that is sent again, before the later one", due)
 	}
 	for _, c := range []struct{ id, endpoint string }{{uuid.NewString(), ""}, {"x", ""}, {first.EventID, "nobody"}} {
-		_, err := h.s.Redeliver(h.ctx, c.id, c.endpoint, epoch)
+		_, err := redeliver(c.id, c.endpoint)
 		h.isErr("Redeliver "+c.id+" "+c.endpoint, err, store.ErrNotFound)
 	}
 	h.happens("b")
 	var waiting string
 	h.check(h.s.DB().QueryRowContext(h.ctx, "SELECT CAST(event_id AS text) FROM outbox").Scan(&waiting))
-	_, err := h.s.Redeliver(h.ctx, waiting, "all", epoch)
+	_, err := redeliver(waiting, "all")
 	h.isErr("Redeliver of what waits", err, store.ErrBusy)
 }
 

@@ -183,7 +183,7 @@ func (a *API) redeliver(ctx context.Context, in *struct {
 			return nil, err
 		}
 	}
-	to, err := a.o.Store.Redeliver(ctx, id, name, a.now())
+	to, err := webhook.Redeliver(ctx, a.o.Store, callerOf(ctx).actor, id, name, a.now())
 	switch {
 	case errors.Is(err, store.ErrBusy):
 		return nil, problem(http.StatusConflict, kindState, "event "+id+" is about to be delivered anyway")

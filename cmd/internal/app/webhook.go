@@ -73,7 +73,8 @@ func (a *App) findWebhook(name string) (*configs.Webhook, error) {
 	return nil, fmt.Errorf("%q: %w, which has %s", name, ErrNoWebhook, strings.Join(names, ", "))
 }
 
-// TestWebhook sends an event of type webhook.test to an endpoint, once, and returns what came of it.
+// TestWebhook sends an event of type webhook.test to an endpoint, once, and returns what came of it. The audit log has it
+// before it is sent.
 func (a *App) TestWebhook(ctx context.Context, by identity.Actor, name string) (webhook.Response, error) {
 	w, err := a.findWebhook(name)
 	if err != nil {
@@ -84,6 +85,9 @@ func (a *App) TestWebhook(ctx context.Context, by identity.Actor, name string) (
 		return webhook.Response{}, err
 	}
 	defer sender.Close()
+	if err := webhook.Tested(ctx, a.Store, by, w.Called(), time.Now()); err != nil {
+		return webhook.Response{}, err
+	}
 	id := uuid.NewString()
 	body, err := webhook.Body(id, &identity.Event{
 		At: time.Now(), Type: "webhook.test", Actor: by, Object: "webhook", ObjectID: w.Called(), Name: w.Called(), Reason: "a test, asked for by an operator",
