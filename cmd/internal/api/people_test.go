@@ -18,6 +18,19 @@ func TestPeople_ByOrigin(t *testing.T) {
 	})
 }
 
+// Who is searched for is counted where a page holds them: to count more, everybody would be read.
+func TestPeople_CountsWhatAPageHolds(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, "")
+		all := float64(len(ranks))
+		for query, want := range map[string]any{"limit=2": all, "search=acme&limit=2": nil, fmt.Sprintf("search=acme&limit=%d", len(ranks)): all, "search=VIEW&limit=2": 1.0, "search=zz&limit=2": 0.0} {
+			if got := w.want(http.StatusOK, "viewer", "GET", "/users?"+query, nil).body["total"]; got != want {
+				t.Errorf("GET /users?%s: total = %v, want %v", query, got, want)
+			}
+		}
+	})
+}
+
 // Of who came into a group with somebody, the person's history names nobody: they may be thousands.
 func TestHistory_NamesNobodyElse(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, dsn string) {

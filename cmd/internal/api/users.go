@@ -108,7 +108,7 @@ func (a *API) registerUsers() {
 
 func (a *API) listUsers(ctx context.Context, in *struct {
 	User   string `query:"user" maxLength:"1000" doc:"Only the person with this id, userName or externalId; other filters do not count then."`
-	Search string `query:"search" maxLength:"200" doc:"userName, name or e-mail address contains this."`
+	Search string `query:"search" maxLength:"200" doc:"userName, name or e-mail address contains this. More than a page of them are not counted."`
 	Source string `query:"source" maxLength:"200" doc:"Owned by this connector or SCIM key."`
 	Active string `query:"active" enum:"true,false" doc:"Only active, or only inactive people."`
 	Origin string `query:"origin" enum:"local,sso" doc:"Only accounts made here, or only those of an identity provider."`
@@ -141,7 +141,8 @@ func (a *API) listUsers(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	q := store.UserQuery{Where: where, Limit: in.Limit + 1, Deleted: true}
+	// To count who is searched for, everybody is read: that many are not counted who fill more than a page.
+	q := store.UserQuery{Where: where, Limit: in.Limit + 1, Deleted: true, NoTotal: in.Search != ""}
 	if after > 0 {
 		q.After, q.NoTotal = &store.Position{Seq: after}, true
 	}
@@ -152,8 +153,12 @@ func (a *API) listUsers(ctx context.Context, in *struct {
 	page := pageOf(each(found.Users, userOf), in.Limit, "user", func(*User) string {
 		return strconv.FormatInt(found.Users[in.Limit-1].Seq, 10)
 	})
-	if after == 0 {
+	switch {
+	case !q.NoTotal:
 		page.Total = &found.Total
+	case after == 0 && page.NextCursor == "":
+		n := len(page.Items)
+		page.Total = &n
 	}
 	return &bodyOf[Page[User]]{page}, nil
 }

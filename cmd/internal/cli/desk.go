@@ -107,9 +107,10 @@ func values(pairs ...string) url.Values {
 // mostPage is what a page has at most.
 const mostPage = 500
 
-// listOf returns the first items of a list, 0 for all, and how many there are where that is told.
+// listOf returns the first items of a list, 0 for all, and how many there are: -1 for more than these, where that is all
+// that is told.
 func listOf[T any](ctx context.Context, d *desk, path string, limit int, query ...string) ([]T, int, error) {
-	q, total := values(query...), 0
+	q, total := values(query...), -1
 	var items []T
 	for {
 		size := mostPage
@@ -125,6 +126,9 @@ func listOf[T any](ctx context.Context, d *desk, path string, limit int, query .
 			total = *page.Total
 		}
 		items = append(items, page.Items...)
+		if page.NextCursor == "" && total < 0 {
+			total = len(items)
+		}
 		if page.NextCursor == "" || limit > 0 && len(items) >= limit {
 			return items, total, nil
 		}

@@ -335,9 +335,13 @@ func printList[T any](e *env, head []string, items []T, object func(*T) any, row
 	return e.table(rows)
 }
 
-// sayOf says under a table how much of everything it shows.
+// sayOf says under a table how much of everything it shows; a total below zero is one that is not known.
 func (e *env) sayOf(shown, total int) {
-	if !e.json() {
+	switch {
+	case e.json():
+	case total < 0:
+		e.say("the first %d of more", shown)
+	default:
 		e.say("%d of %d", shown, total)
 	}
 }

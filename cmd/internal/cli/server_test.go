@@ -162,6 +162,23 @@ func TestServer_Waits(t *testing.T) {
 	}
 }
 
+// TestServer_TellsHowMany says under a list how many there are, also where the server does not.
+func TestServer_TellsHowMany(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		`{"items":[{"user_name":"ana@acme.test"}],"next_cursor":"1","total":7}`: "1 of 7\n",
+		`{"items":[{"user_name":"ana@acme.test"}],"next_cursor":"1"}`:           "the first 1 of more\n",
+		`{"items":[{"user_name":"ana@acme.test"}]}`:                             "1 of 1\n",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
+		t.Cleanup(server.Close)
+		status, _, errs := asks(t, []string{"IDPSYNC_KEY=" + anyKey}, "users", "list", "--limit", "1", "--server", server.URL)
+		if status != 0 || errs != want {
+			t.Errorf("of %s: exit status %d, said %q, want %q", answer, status, errs, want)
+		}
+	}
+}
+
 // TestServer_TLS sees that a certificate of nobody we know is refused, and that the authority can be named.
 func TestServer_TLS(t *testing.T) {
 	t.Parallel()
