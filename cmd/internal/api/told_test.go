@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/idpsync/idpsync/store"
 )
@@ -69,18 +70,49 @@ type write struct {
 var toldElsewhere = map[string]string{
 	"approve-run": "reconcile: TestRun_TellsOfWhatIsHeldAndWhatIsApproved", "reject-run": "reconcile: TestReject",
 	"link-conflict": "reconcile/lifecycle: TestLink", "ignore-conflict": "reconcile/lifecycle: TestLink",
-	"enable-webhook": "connectors/webhook", "unlink-user": "reconcile/lifecycle: TestSignIn", "unlock-user": "reconcile/lifecycle: TestSignIn",
+	"unlink-user": "reconcile/lifecycle: TestSignIn", "unlock-user": "reconcile/lifecycle: TestSignIn",
 	"start-runs": "reconcile: TestRun_TellsWhoAsked", "apply-role-mappings": "the same as replace-role-mappings",
 }
 
-// changesNothing are operations that write no state: they ask, or send again what was told.
-var changesNothing = map[string]bool{"check": true, "check-connector": true, "redeliver-event": true, "test-webhook": true}
+// changesNothing are operations that only ask.
+var changesNothing = map[string]bool{"check": true, "check-connector": true}
+
+// gone waits until the server knows the endpoint payroll, and disables it.
+func (w *world) gone() {
+	w.Helper()
+	s := w.app.Store
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		known, err := s.WebhookEndpoints(w.Context())
+		w.must(err)
+		if len(known) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			w.Fatal("the server registered no endpoint in a minute")
+		}
+	}
+	w.must(s.InTx(w.Context(), func(tx *store.Tx) error {
+		_, err := tx.DisableWebhook(w.Context(), "payroll", "410 Gone", time.Now())
+		return err
+	}))
+}
+
+// dispatched returns an event that waits for nothing any more.
+func (w *world) dispatched() string {
+	w.Helper()
+	_, err := w.app.Store.DB().ExecContext(w.Context(), "DELETE FROM outbox")
+	w.must(err)
+	events, err := w.app.Store.Audit(w.Context(), store.AuditQuery{Limit: 1})
+	w.must(err)
+	return events[0].ID
+}
 
 // TestEveryWriteIsTold carries out each operation that writes, and wants for each an event with who did it, by which
 // request, and what changed or why; and for no operation a change of state without one.
 func TestEveryWriteIsTold(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn, "")
+		w := newWorld(t, dsn, "webhooks: [{name: payroll, url: \"http://127.0.0.1:1/hook\", secret: whsec_QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD, events: [webhook.disabled], allow_private: true}]\n")
+		w.gone()
 		none, team := w.users["none"].ID, ""
 		w.group("Engineering", none)
 		grants := []any{object{"team": "Payments", "role": "operator"}}
@@ -143,6 +175,9 @@ func TestEveryWriteIsTold(t *testing.T) {
 			{"rotate-key", "POST", "/keys/" + key + "/rotate", object{}, "key.rotated key.created"},
 			{"revoke-key", "DELETE", "/keys/" + other, nil, "key.revoked"},
 			{"create-admin", "POST", "/admins", object{"user_name": "second@acme.test"}, "user.created"},
+			{"enable-webhook", "POST", "/webhooks/enable", object{"name": "payroll"}, "webhook.enabled"},
+			{"test-webhook", "POST", "/webhooks/test", object{"name": "payroll"}, "webhook.tested"},
+			{"redeliver-event", "POST", "/webhooks/redeliver", object{"event_id": w.dispatched(), "endpoint": "payroll"}, "webhook.redelivered"},
 		} {
 			do(c)
 		}
