@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/idpsync/idpsync/cmd/internal/api"
@@ -113,7 +114,7 @@ func (r *resync) follow(q *request) error {
 	if r.Joined {
 		return nil // its changes are about everybody
 	}
-	changes, err := fetch[api.Page[api.Change]](q, at+"/changes", url.Values{"limit": {"50"}})
+	changes, err := fetch[api.Page[api.Change]](q, at+"/changes", url.Values{"limit": {strconv.Itoa(stepsShown)}})
 	if err != nil {
 		return err
 	}
