@@ -488,7 +488,7 @@ func TestKeys(t *testing.T) {
 		if err := h.CreateKey(h.Context(), pusher, store.Key{ID: "k2", UserID: uuid.NewString()}); !errors.Is(err, store.ErrNotFound) {
 			h.Errorf("a key of nobody: %v, want %v", err, store.ErrNotFound)
 		}
-		h.wantEvents("key.created k1 (owner root@acme.test)", "key.revoked k1")
+		h.wantEvents("key.created k1 (owner root@acme.test)", "key.revoked k1 (owner root@acme.test)")
 	})
 }
 
