@@ -30,8 +30,8 @@ demo: build ## the same, and end
 	bin/idpsync demo --once
 
 .PHONY: test
-test: postgres pgbouncer promtool ## run all tests, on SQLite and on a real PostgreSQL
-	$(WITH_POSTGRES) -- go test -timeout 25m $(PKGS)
+test: postgres pgbouncer promtool chromium ## run all tests, on SQLite and on a real PostgreSQL, the console in a real browser
+	IDPSYNC_SCREENSHOTS=$(SCREENSHOTS) $(WITH_POSTGRES) -- go test -timeout 25m $(PKGS)
 
 # The models of Microsoft's SDK take minutes and gigabytes to compile with the race detector, SQLite's own code and password
 # hashes run many times slower with it, and none of our code is in them. Whole modules are not left out lightly: what they
