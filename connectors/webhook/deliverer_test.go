@@ -302,7 +302,7 @@ func TestDeliverer_OthersGoOn(t *testing.T) {
 			}
 		}
 		want := map[string]float64{
-			"idpsync_webhook_attempts_total hook delivered": 5, "idpsync_webhook_attempts_total hook retried": 1,
+			"idpsync_webhook_attempts_total hook delivered": 5, "idpsync_webhook_attempts_total hook retried": 1, "idpsync_webhook_attempts_total hook given_up": 0,
 			"idpsync_webhook_waiting hook": 0, "idpsync_webhook_oldest_age_seconds hook": 0, "idpsync_webhook_disabled hook": 0,
 		}
 		if diff := cmp.Diff(want, counts); diff != "" {

@@ -42,7 +42,7 @@ func TestConflicts(t *testing.T) {
 	w.post("viewer", "/conflicts/"+id+"/ignore").want(http.StatusForbidden)
 	w.post("operator", "/conflicts/"+id+"/link", "user", "nobody@example.com").want(http.StatusNotFound, "Ana L.").has(`value="nobody@example.com"`, `aria-invalid="true"`)
 	w.post("operator", "/conflicts/"+id+"/link").want(http.StatusUnprocessableEntity, "say which account")
-	w.post("operator", "/conflicts/"+uuid.NewString()+"/link", "user", ana.ID).want(http.StatusNotFound, "there is no such conflict")
+	w.post("operator", "/conflicts/"+uuid.NewString()+"/link", "user", ana.ID).want(http.StatusNotFound, "There is no such conflict")
 
 	w.done("operator", "/conflicts/"+id+"/ignore").want(http.StatusOK, "Ignored: okta leaves Ana L. alone", "Sales").lacks("00u1")
 	w.post("operator", "/conflicts/"+id+"/ignore").want(http.StatusConflict, "it is ignored")

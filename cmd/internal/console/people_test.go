@@ -176,7 +176,7 @@ func TestPerson_KeysAndSessions(t *testing.T) {
 	w.get("admin", at+"/sign-in").want(http.StatusOK, "Revoke", "End all sessions", "1 session ends")
 	w.post("viewer", at+"/revoke-key", "key", w.KeyIDs["operator"]).want(http.StatusForbidden)
 	w.done("admin", at+"/revoke-key", "key", w.KeyIDs["operator"]).want(http.StatusOK, "The key is revoked", "Revoked")
-	w.post("admin", at+"/revoke-key", "key", "nonsense").want(http.StatusNotFound, "there is no such key")
+	w.post("admin", at+"/revoke-key", "key", "nonsense").want(http.StatusNotFound, "There is no such key")
 	w.done("admin", at+"/end-sessions").want(http.StatusOK, "1 session ended", "Not signed in anywhere")
 	w.get("operator", "/people").want(http.StatusSeeOther)
 	w.SignIn(w.Users["operator"])

@@ -190,7 +190,7 @@ func TestRuns_WithoutConnectors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	w.get("admin", "/runs").want(http.StatusOK, "No connector is configured").has(`href="/start"`).lacks("Start a run")
-	w.post("operator", "/runs").want(http.StatusConflict, "no connector is configured")
+	w.post("operator", "/runs").want(http.StatusConflict, "No connector is configured")
 	w.get("admin", "/").want(http.StatusOK, "No connector is set up yet").has(`href="/start?type=okta"`)
 	for _, id := range []string{"unknown", "01a21887-30fe-79ac-937f-6ba9dc2fa1dd", "a%2Fb", "..", "%3Cscript%3E", strings.Repeat("a", 900)} {
 		if p := w.get("admin", "/runs/"+id); p.status != http.StatusNotFound && p.status != http.StatusUnprocessableEntity && p.status != http.StatusMovedPermanently && p.status != http.StatusTemporaryRedirect {

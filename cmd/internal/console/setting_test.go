@@ -76,7 +76,7 @@ func TestKeys(t *testing.T) {
 	w.post("admin", "/settings/keys/"+id+"/rotate").want(http.StatusConflict, "create a new one", "API keys")
 	w.post("admin", "/settings/keys/"+id+"/enable").want(http.StatusConflict)
 	for _, way := range []string{"rotate", "revoke", "enable"} {
-		w.post("admin", "/settings/keys/nosuchkey000/"+way).want(http.StatusNotFound, "there is no such key")
+		w.post("admin", "/settings/keys/nosuchkey000/"+way).want(http.StatusNotFound, "There is no such key")
 		w.post("operator", "/settings/keys/"+id+"/"+way).want(http.StatusForbidden, "admin on the root team")
 	}
 	for _, tc := range []struct {
@@ -130,7 +130,7 @@ func TestKeys_Own(t *testing.T) {
 		t.Error("the key does not let in")
 	}
 	for _, way := range []string{"rotate", "revoke"} {
-		w.post("none", "/keys/"+w.KeyIDs["admin"]+"/"+way).want(http.StatusNotFound, "there is no such key")
+		w.post("none", "/keys/"+w.KeyIDs["admin"]+"/"+way).want(http.StatusNotFound, "There is no such key")
 	}
 	w.made("none", "/keys/"+id+"/rotate")
 	w.done("none", "/keys/"+id+"/revoke").want(http.StatusOK, "The key is revoked")
@@ -168,7 +168,7 @@ func TestSessions(t *testing.T) {
 	w.get("admin", "/settings/sessions?user=viewer@acme.test").want(http.StatusOK, "End all sessions of viewer@acme.test").lacks("operator@acme.test")
 	w.get("admin", "/settings/sessions?user=nobody").want(http.StatusNotFound, "Who is signed in")
 	w.post("operator", "/settings/sessions/end", "id", "x").want(http.StatusForbidden)
-	w.post("admin", "/settings/sessions/end", "id", uuid.NewString()).want(http.StatusNotFound, "there is no such session")
+	w.post("admin", "/settings/sessions/end", "id", uuid.NewString()).want(http.StatusNotFound, "There is no such session")
 	w.post("admin", "/settings/sessions/end-all", "user", "nobody").want(http.StatusNotFound)
 
 	sessions, err := w.App.Store.Sessions(t.Context(), w.Users["operator"].ID, time.Now(), 10)
