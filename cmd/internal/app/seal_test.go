@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,39 @@ import (
 	"github.com/idpsync/idpsync/store/chain"
 )
 
-// fakeLog is an audit log in which events wait.
+// fakeLog is an audit log in which events wait, and what is logged about it.
 type fakeLog struct {
+	mu              sync.Mutex
 	waiting, sealed int
 	missing         int
 	err             error
 	calls           int
+	lines           bytes.Buffer
+}
+
+// set changes what the log is like.
+func (f *fakeLog) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// state returns how many events wait, how often somebody sealed, and what was logged.
+func (f *fakeLog) state() (waiting, calls int, lines string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting, f.calls, f.lines.String()
+}
+
+func (f *fakeLog) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lines.Write(b)
 }
 
 func (f *fakeLog) Seal(_ context.Context, _ string, limit int) (store.Sealed, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.calls++
 	if f.err != nil {
 		return store.Sealed{}, "", f.err
@@ -40,52 +65,59 @@ func (f *fakeLog) Seal(_ context.Context, _ string, limit int) (store.Sealed, st
 }
 
 func (f *fakeLog) AuditStanding(context.Context) (store.AuditStanding, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return store.AuditStanding{Head: chain.Head{Count: int64(f.sealed)}, Unsealed: f.waiting, Oldest: time.Now().Add(-time.Hour)}, f.err
 }
 
 func TestSealer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var lines bytes.Buffer
 		log := &fakeLog{waiting: 2*store.SealBatch + 1}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- (&sealer{log: log, logger: slog.New(slog.NewTextHandler(&lines, nil))}).Run(ctx) }()
-		told := func() int { return strings.Count(lines.String(), "audit log sealed") }
-		synctest.Wait()
-		if log.waiting != 0 || log.calls != 3 {
-			t.Errorf("at the start %d events wait after %d batches", log.waiting, log.calls)
+		go func() { done <- (&sealer{log: log, logger: slog.New(slog.NewTextHandler(log, nil))}).Run(ctx) }()
+		told := func(what string) int {
+			_, _, lines := log.state()
+			return strings.Count(lines, what)
 		}
-		log.waiting = 5
+		const head = "audit log sealed"
+		synctest.Wait()
+		if waiting, calls, _ := log.state(); waiting != 0 || calls != 3 {
+			t.Errorf("at the start %d events wait after %d batches", waiting, calls)
+		}
+		log.set(func() { log.waiting = 5 })
 		time.Sleep(2 * sealEvery)
-		if log.waiting != 0 {
-			t.Errorf("after two ticks %d events wait", log.waiting)
+		if waiting, _, _ := log.state(); waiting != 0 {
+			t.Errorf("after two ticks %d events wait", waiting)
 		}
 		time.Sleep(2 * headEvery)
-		if told() != 1 {
-			t.Errorf("the head was told %d times, want once as it did not move:\n%s", told(), &lines)
+		if told(head) != 1 {
+			t.Errorf("the head was told %d times, want once as it did not move", told(head))
 		}
-		log.err, log.waiting = store.ErrBusy, 1
+		log.set(func() { log.err, log.waiting = store.ErrBusy, 1 })
 		time.Sleep(2 * sealEvery)
-		log.err = errors.New("gone away")
+		log.set(func() { log.err = errors.New("gone away") })
 		time.Sleep(sealEvery)
-		before := log.calls
+		_, before, _ := log.state()
 		time.Sleep(sealBackoff / 2)
-		if log.calls > before+1 {
-			t.Errorf("%d tries in half a minute of errors", log.calls-before)
+		if _, calls, _ := log.state(); calls > before+1 {
+			t.Errorf("%d tries in half a minute of errors", calls-before)
 		}
-		log.err, log.missing = nil, 1
+		log.set(func() { log.err, log.missing = nil, 1 })
 		time.Sleep(2 * sealBackoff)
-		if n := strings.Count(lines.String(), "events are gone from the audit log"); n != 1 {
-			t.Errorf("told %d times that events are gone, want once:\n%s", n, &lines)
+		if n := told("events are gone from the audit log"); n != 1 {
+			t.Errorf("told %d times that events are gone, want once", n)
 		}
-		log.waiting = 7
+		log.set(func() { log.waiting = 7 })
 		stop()
-		if err := <-done; err != nil || log.waiting != 0 || told() != 2 {
-			t.Errorf("at the end: error %v, %d events wait, the head was told %d times, want 2:\n%s", err, log.waiting, told(), &lines)
+		err := <-done
+		waiting, _, lines := log.state()
+		if err != nil || waiting != 0 || told(head) != 2 {
+			t.Errorf("at the end: error %v, %d events wait, the head was told %d times, want 2:\n%s", err, waiting, told(head), lines)
 		}
-		if strings.Contains(lines.String(), "busy") {
-			t.Errorf("the log tells that another one seals:\n%s", &lines)
+		if told("busy") != 0 {
+			t.Errorf("the log tells that another one seals:\n%s", lines)
 		}
 	})
 }
