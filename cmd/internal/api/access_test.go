@@ -9,11 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
 func TestAccess(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "default_role: \"\"\n")
 		w.want(http.StatusCreated, "admin", "POST", "/teams", object{"name": "Payments", "scope": []string{"aws-prod"}})
 		w.want(http.StatusOK, "admin", "POST", "/grants", object{"user": "VIEWER@acme.test", "team": "payments", "role": "operator"})
@@ -67,7 +68,7 @@ func TestAccess(t *testing.T) {
 }
 
 func TestAccessInThePast(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		id := w.users["none"].ID
 		before := time.Now().UTC()
@@ -98,10 +99,10 @@ func TestAccessInThePast(t *testing.T) {
 
 // TestSuspended sees that somebody deactivated is told so, and let in no more.
 func TestSuspended(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		w.want(http.StatusOK, "operator", "GET", "/me", nil)
-		if _, err := w.app.Applier.ChangeUser(t.Context(), setUp, "scim:test", w.users["operator"].ID, 0, func(u *identity.User) error {
+		if _, err := w.app.Applier.ChangeUser(t.Context(), apptest.By, "scim:test", w.users["operator"].ID, 0, func(u *identity.User) error {
 			u.Active = false
 			return nil
 		}); err != nil {
@@ -119,7 +120,7 @@ func TestSuspended(t *testing.T) {
 }
 
 func TestMe(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		want := object{
 			"user_id": w.users["operator"].ID, "user_name": "operator@acme.test", "key_id": w.keyIDs["operator"],

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/idpsync/idpsync/cmd/internal/api"
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/store/chain"
 )
 
@@ -29,7 +30,7 @@ func (w *world) sealedHead() (api.AuditHead, chain.Head) {
 }
 
 func TestAudit_Chain(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		head, parsed := w.sealedHead()
 		if head.Count == 0 || head.Count != parsed.Count || head.Hash != parsed.Hash.String() || head.SealedAt == nil || time.Since(*head.SealedAt) > time.Hour {
@@ -41,8 +42,8 @@ func TestAudit_Chain(t *testing.T) {
 			t.Errorf("an export in the order of the chain: %+v, error %v, want head %s", got, err, head.Head)
 		}
 		part := w.want(http.StatusOK, "viewer", "GET", "/audit?order=sealed&type=key.*", nil, "Accept", "application/x-ndjson").text
-		if got, err := chain.VerifyFile(strings.NewReader(part), nil, true); err != nil || got.Events != int64(len(ranks)) || got.Gaps == 0 {
-			t.Errorf("an export of some events: %+v, error %v, want %d events", got, err, len(ranks))
+		if got, err := chain.VerifyFile(strings.NewReader(part), nil, true); err != nil || got.Events != int64(len(apptest.Ranks)) || got.Gaps == 0 {
+			t.Errorf("an export of some events: %+v, error %v, want %d events", got, err, len(apptest.Ranks))
 		}
 		// What a page says of an event is what was sealed: each item is a line.
 		page := w.want(http.StatusOK, "viewer", "GET", "/audit?limit=500", nil)

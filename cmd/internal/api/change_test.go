@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/store"
 	"github.com/idpsync/idpsync/store/identity"
 )
 
 func TestKeys(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		made := w.want(http.StatusCreated, "admin", "POST", "/keys", object{"user": "viewer@acme.test", "name": "tool", "expires": "1h"})
 		id, secret := made.body["id"].(string), made.body["key"].(string)
@@ -44,7 +45,7 @@ func TestKeys(t *testing.T) {
 
 		// Disabled with its owner, and let in again.
 		for _, active := range []bool{false, true} {
-			w.must(onlyErr(w.app.Applier.ChangeUser(t.Context(), setUp, "scim:test", w.users["none"].ID, 0, func(u *identity.User) error {
+			w.must(onlyErr(w.app.Applier.ChangeUser(t.Context(), apptest.By, "scim:test", w.users["none"].ID, 0, func(u *identity.User) error {
 				u.Active = active
 				return nil
 			})))
@@ -70,7 +71,7 @@ func onlyErr[T any](_ T, err error) error { return err }
 
 // TestOwnKeys sees what somebody without a role on root may do with a session: see, make, rotate and revoke their own.
 func TestOwnKeys(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		made := w.browse("none", "POST", "/keys", object{"name": "mine"})
 		if made.status != http.StatusCreated || made.body["user"] != "none@acme.test" {
@@ -103,13 +104,13 @@ func TestOwnKeys(t *testing.T) {
 // group pushes a group with these members.
 func (w *world) group(name string, members ...string) identity.Group {
 	w.Helper()
-	g, err := w.app.Applier.CreateGroup(w.Context(), setUp, "scim:test", identity.Group{DisplayName: name, ExternalID: name}, members)
+	g, err := w.app.Applier.CreateGroup(w.Context(), apptest.By, "scim:test", identity.Group{DisplayName: name, ExternalID: name}, members)
 	w.must(err)
 	return g
 }
 
 func TestRoleMappings(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "role_guard: {percent: 0, floor: 0, max: 1}\n")
 		w.group("Engineering", w.users["none"].ID)
 		rule := object{"group": "engineering", "grants": []any{object{"team": "Payments", "role": "operator"}}}
@@ -156,7 +157,7 @@ func TestRoleMappings(t *testing.T) {
 
 // What a change of the mapping comes to is counted whole, and named as far as is asked for.
 func TestRoleMappings_NameSome(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		w.group("Engineering", w.users["none"].ID, w.users["viewer"].ID, w.users["operator"].ID)
 		ask := func(more object) object {
@@ -194,7 +195,7 @@ func TestRoleMappings_NameSome(t *testing.T) {
 }
 
 func TestDeclared(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "scim: {enabled: true}\nrole_mapping:\n  - {group: Ops, grants: [{team: root, role: operator}]}\n")
 		got := w.want(http.StatusOK, "viewer", "GET", "/role-mappings", nil)
 		if got.body["declared"] != true || len(items(got)) != 1 || got.body["waiting"] != nil {
@@ -214,7 +215,7 @@ func TestDeclared(t *testing.T) {
 }
 
 func TestTeams(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		made := w.want(http.StatusCreated, "admin", "POST", "/teams", object{"name": "Auditors"})
 		id := made.body["id"].(string)
@@ -270,7 +271,7 @@ func TestTeams(t *testing.T) {
 
 // TestBreakGlass sees that the last local admin stays, whichever way somebody tries.
 func TestBreakGlass(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		for _, got := range []*answer{
 			w.want(http.StatusConflict, "admin", "DELETE", "/grants?user=admin@acme.test&team=root&role=admin", nil),
@@ -286,7 +287,7 @@ func TestBreakGlass(t *testing.T) {
 		if len(items(w.want(http.StatusOK, "viewer", "GET", "/audit?type=change.refused", nil))) == 0 {
 			t.Error("the refusals are not in the audit log")
 		}
-		second, err := w.app.Applier.CreateAdmin(t.Context(), setUp, "second@acme.test", "x", false)
+		second, err := w.app.Applier.CreateAdmin(t.Context(), apptest.By, "second@acme.test", "x", false)
 		w.must(err)
 		if got := w.want(http.StatusOK, "admin", "POST", "/users/"+second.ID+"/deactivate", nil); got.body["active"] != false {
 			t.Errorf("deactivate = %s", got.text)
@@ -298,7 +299,7 @@ func TestBreakGlass(t *testing.T) {
 }
 
 func TestSCIMSetting(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		if got := w.want(http.StatusOK, "viewer", "GET", "/settings/scim", nil); got.body["enabled"] != false || got.body["break_glass"] != true || got.body["jit_provisioning"] != true {
 			t.Errorf("GET = %s", got.text)
@@ -318,11 +319,11 @@ func TestSCIMSetting(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		all := items(w.want(http.StatusOK, "viewer", "GET", "/sessions", nil))
 		own := items(w.browse("none", "GET", "/sessions?user=admin@acme.test", nil))
-		if len(all) != len(ranks) || len(own) != 1 || own[0]["user_name"] != "none@acme.test" {
+		if len(all) != len(apptest.Ranks) || len(own) != 1 || own[0]["user_name"] != "none@acme.test" {
 			t.Fatalf("sessions = %v; their own = %v", all, own)
 		}
 		admins := items(w.want(http.StatusOK, "viewer", "GET", "/sessions?user=admin@acme.test", nil))
@@ -341,7 +342,7 @@ func TestSessions(t *testing.T) {
 }
 
 func TestPeople(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		g := w.group("Engineering", w.users["none"].ID, w.users["viewer"].ID, w.users["operator"].ID)
 		pages := func(path string) (names []any) {
@@ -399,13 +400,13 @@ func TestPeople(t *testing.T) {
 }
 
 func TestAudit(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		// More events than an export reads at a time.
 		w.must(w.app.Store.InTx(t.Context(), func(tx *store.Tx) error {
 			events := make([]identity.Event, 2500)
 			for i := range events {
-				events[i] = identity.Event{At: time.Now(), Type: "test.event", Actor: setUp, Object: "test", ObjectID: "one", Name: "<é>"}
+				events[i] = identity.Event{At: time.Now(), Type: "test.event", Actor: apptest.By, Object: "test", ObjectID: "one", Name: "<é>"}
 			}
 			return tx.Record(t.Context(), events)
 		}))

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/store/storetest"
 )
 
 // TestProblems sees that whatever is wrong with a request is told as a problem, by the field's name, and never as 500.
 func TestProblems(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		long := strings.Repeat("x", 1<<20)
 		for _, c := range []struct {
@@ -78,7 +79,7 @@ func TestProblems(t *testing.T) {
 
 // TestProblems_Internal sees that what is ours is not told.
 func TestProblems_Internal(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		_, err := w.app.Store.DB().ExecContext(t.Context(), "ALTER TABLE conflicts RENAME TO lost")
 		w.must(err)

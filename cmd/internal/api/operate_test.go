@@ -4,11 +4,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 )
 
 // TestAdmins makes a local admin, gives them other passwords, and sees that all of it is written down with who did it.
 func TestAdmins(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		made := w.want(201, "admin", "POST", "/admins", object{"user_name": "glass@acme.test", "scim_provisioner": true})
 		id, _ := made.body["id"].(string)
@@ -59,7 +61,7 @@ func TestAdmins(t *testing.T) {
 
 // TestNamed finds people, groups and teams by any of their names.
 func TestNamed(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		viewer := w.users["viewer"]
 		for path, want := range map[string]int{
@@ -83,7 +85,7 @@ func TestNamed(t *testing.T) {
 
 // TestUnmap takes several roles of a group away at once, and says what there is not.
 func TestUnmap(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		role := func(team, role string) object { return object{"team": team, "role": role} }
 		w.want(200, "admin", "POST", "/role-mappings", object{"group": "Sales", "grants": []any{role("A", "viewer"), role("B", "viewer"), role("C", "viewer")}})
@@ -104,7 +106,7 @@ func TestUnmap(t *testing.T) {
 
 // TestServerTells tells which program serves, and what it thinks of itself.
 func TestServerTells(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "webhooks: [{name: payroll, url: \"http://127.0.0.1:1/hook\", secret: whsec_QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD, allow_private: true}]\n")
 		told := w.want(200, "none", "GET", "/version", nil)
 		at, err := time.Parse(time.RFC3339, told.body["time"].(string))

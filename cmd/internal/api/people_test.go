@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 )
 
 func TestPeople_ByOrigin(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
-		for query, want := range map[string]int{"origin=local": 1, "origin=sso": len(ranks) - 1, "origin=sso&search=VIEW": 1, "origin=local&active=false": 0} {
+		for query, want := range map[string]int{"origin=local": 1, "origin=sso": len(apptest.Ranks) - 1, "origin=sso&search=VIEW": 1, "origin=local&active=false": 0} {
 			if got := items(w.want(http.StatusOK, "viewer", "GET", "/users?"+query, nil)); len(got) != want {
 				t.Errorf("GET /users?%s has %d people, want %d", query, len(got), want)
 			}
@@ -20,10 +22,10 @@ func TestPeople_ByOrigin(t *testing.T) {
 
 // Who is searched for is counted where a page holds them: to count more, everybody would be read.
 func TestPeople_CountsWhatAPageHolds(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
-		all := float64(len(ranks))
-		for query, want := range map[string]any{"limit=2": all, "search=acme&limit=2": nil, fmt.Sprintf("search=acme&limit=%d", len(ranks)): all, "search=VIEW&limit=2": 1.0, "search=zz&limit=2": 0.0} {
+		all := float64(len(apptest.Ranks))
+		for query, want := range map[string]any{"limit=2": all, "search=acme&limit=2": nil, fmt.Sprintf("search=acme&limit=%d", len(apptest.Ranks)): all, "search=VIEW&limit=2": 1.0, "search=zz&limit=2": 0.0} {
 			if got := w.want(http.StatusOK, "viewer", "GET", "/users?"+query, nil).body["total"]; got != want {
 				t.Errorf("GET /users?%s: total = %v, want %v", query, got, want)
 			}
@@ -33,7 +35,7 @@ func TestPeople_CountsWhatAPageHolds(t *testing.T) {
 
 // Of who came into a group with somebody, the person's history names nobody: they may be thousands.
 func TestHistory_NamesNobodyElse(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		w.group("Engineering", w.users["none"].ID, w.users["viewer"].ID)
 		seen := false
@@ -52,7 +54,7 @@ func TestHistory_NamesNobodyElse(t *testing.T) {
 }
 
 func TestGroups_WhatTheyGiveAndWhereTheyAre(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		inner := w.group("Inner")
 		middle := w.group("Middle", inner.ID)

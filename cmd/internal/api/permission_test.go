@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/store/storetest"
 )
 
@@ -111,12 +112,12 @@ func TestPermissions(t *testing.T) {
 				t.Errorf("%s %s %s = %d, want 401 with WWW-Authenticate: %s", method, path, name, got.status, got.text)
 			}
 		}
-		for i, rank := range ranks {
+		for i, rank := range apptest.Ranks {
 			method, path, body := c.as(w, rank)
 			least := c.least
 			check := func(way string, got *answer) {
 				t.Helper()
-				allowed := i >= slices.Index(ranks, least)
+				allowed := i >= slices.Index(apptest.Ranks, least)
 				if refused := got.status == http.StatusForbidden; refused == allowed || got.status == http.StatusUnauthorized || got.status >= 500 {
 					t.Errorf("%s %s as %s with a %s = %d, want it allowed: %v: %s", method, path, rank, way, got.status, allowed, got.text)
 				} else if refused && (got.body["needs"] != least || got.body["request_id"] == "") {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/connectors/okta/oktatest"
 )
 
@@ -44,10 +45,10 @@ func people(tenant *oktatest.Tenant, n int) []string {
 }
 
 func TestRuns(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		tenant := &oktatest.Tenant{Seed: 1}
 		ids := people(tenant, 12)
-		w := newWorld(t, dsn, okta(t, tenant, ", guard: {users: {percent: 0, floor: 0, max: 1}}"))
+		w := newWorld(t, dsn, apptest.Okta(t, tenant, ", guard: {users: {percent: 0, floor: 0, max: 1}}"))
 		if fresh := items(w.want(http.StatusOK, "viewer", "GET", "/connectors", nil))[0]; fresh["status"] != "new" || fresh["last_success"] != nil || fresh["mode"] != "enforce" ||
 			fresh["next_slot"] != time.Date(time.Now().UTC().Year()+1, 1, 1, 0, 0, 0, 0, time.UTC).Format(time.RFC3339) {
 			t.Errorf("a connector that never ran = %v", fresh)
@@ -132,7 +133,7 @@ func TestRuns(t *testing.T) {
 
 // TestRuns_Wrong sees what a request for runs is refused for.
 func TestRuns_Wrong(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "")
 		w.want(http.StatusConflict, "operator", "POST", "/runs", nil) // there is no connector
 		for _, body := range []object{
@@ -150,11 +151,11 @@ func TestRuns_Wrong(t *testing.T) {
 
 // TestRuns_Joined sees that a run that is going is joined, and that the server's end is the run's.
 func TestRuns_Joined(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		tenant := &oktatest.Tenant{Seed: 1}
 		people(tenant, 3)
 		tenant.Inject(oktatest.Fault{Kind: oktatest.Slow, Delay: time.Hour, Times: -1})
-		w := newWorld(t, dsn, okta(t, tenant, ""))
+		w := newWorld(t, dsn, apptest.Okta(t, tenant, ""))
 		first := w.want(http.StatusAccepted, "operator", "POST", "/runs", nil)
 		going := items(first)[0]
 		if going["status"] != "running" || going["finished"] != nil {
@@ -180,11 +181,11 @@ func TestRuns_Joined(t *testing.T) {
 }
 
 func TestConflicts(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		tenant := &oktatest.Tenant{Seed: 1}
 		tenant.AddUser(map[string]any{"login": "viewer@acme.test", "email": "viewer@acme.test"})
 		other := tenant.AddUser(map[string]any{"login": "operator@acme.test", "email": "operator@acme.test"})
-		w := newWorld(t, dsn, okta(t, tenant, ""))
+		w := newWorld(t, dsn, apptest.Okta(t, tenant, ""))
 		if run := w.start(nil); run["status"] != "partial" {
 			t.Fatalf("a run with conflicts = %v", run)
 		}

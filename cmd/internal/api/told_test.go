@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/idpsync/idpsync/cmd/internal/app/apptest"
 	"github.com/idpsync/idpsync/store"
 )
 
@@ -110,7 +111,7 @@ func (w *world) dispatched() string {
 // TestEveryWriteIsTold carries out each operation that writes, and wants for each an event with who did it, by which
 // request, and what changed or why; and for no operation a change of state without one.
 func TestEveryWriteIsTold(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, dsn string) {
+	apptest.EachDatabase(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, "webhooks: [{name: payroll, url: \"http://127.0.0.1:1/hook\", secret: whsec_QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD, events: [webhook.disabled], allow_private: true}]\n")
 		w.gone()
 		none, team := w.users["none"].ID, ""
@@ -182,7 +183,7 @@ func TestEveryWriteIsTold(t *testing.T) {
 			do(c)
 		}
 		second := w.wantUser("second@acme.test")
-		w.must(w.app.Applier.CreateKey(t.Context(), setUp, store.Key{ID: "second", UserID: second, UserName: "second@acme.test", Name: "of second", Source: "scim:second", Hash: []byte("x")}))
+		w.must(w.app.Applier.CreateKey(t.Context(), apptest.By, store.Key{ID: "second", UserID: second, UserName: "second@acme.test", Name: "of second", Source: "scim:second", Hash: []byte("x")}))
 		for _, c := range []write{
 			{"set-password", "PUT", "/users/" + second + "/password", object{}, "password.changed"},
 			{"end-sessions", "DELETE", "/sessions?user=" + w.users["operator"].ID, nil, "session.ended"},
